@@ -1,0 +1,55 @@
+#include "ipc/limits.h"
+
+#include <algorithm>
+#include <array>
+
+namespace mqueuefs::ipc {
+
+// The ranges are those of ipc/mq_sysctl.c: MIN_MSGMAX, HARD_MSGMAX, MIN_MSGSIZEMAX, HARD_MSGSIZEMAX;
+// queues_max is a plain non-negative int.
+std::span<const LimitRule> limit_rules() {
+  static constexpr std::array<LimitRule, 5> kRules{{
+      {"queues_max", &Limits::queues_max, 0, INT32_MAX},
+      {"msg_max", &Limits::msg_max, 1, kMaxMessages},
+      {"msg_default", &Limits::msg_default, 1, kMaxMessages},
+      {"msgsize_max", &Limits::msgsize_max, 128, kMaxMessageSize},
+      {"msgsize_default", &Limits::msgsize_default, 128, kMaxMessageSize},
+  }};
+  return kRules;
+}
+
+Status Limits::set(std::string_view key, uint64_t value_to_set) {
+  for (const LimitRule& rule : limit_rules()) {
+    if (key != rule.name) continue;
+    if (value_to_set < rule.least || value_to_set > rule.most) return Error{EINVAL, rule.name};
+    this->*rule.value = value_to_set;
+    return {};
+  }
+  return Error{ENOENT, "no such limit"};
+}
+
+QueueAttributes Limits::default_attributes() const {
+  return {static_cast<uint32_t>(std::min(msg_max, msg_default)),
+          static_cast<uint32_t>(std::min(msgsize_max, msgsize_default))};
+}
+
+Result<QueueAttributes> check_attributes(const RequestedAttributes& requested, const Limits& limits,
+                                         bool may_exceed_limits) {
+  if (requested.maxmsg <= 0 || requested.msgsize <= 0) return Error{EINVAL, "attributes"};
+  const uint64_t most_messages = may_exceed_limits ? kMaxMessages : limits.msg_max;
+  const uint64_t most_bytes = may_exceed_limits ? kMaxMessageSize : limits.msgsize_max;
+  if (static_cast<uint64_t>(requested.maxmsg) > most_messages) return Error{EINVAL, "msg_max"};
+  if (static_cast<uint64_t>(requested.msgsize) > most_bytes) return Error{EINVAL, "msgsize_max"};
+  return QueueAttributes{static_cast<uint32_t>(requested.maxmsg), static_cast<uint32_t>(requested.msgsize)};
+}
+
+uint64_t charge_of(const QueueAttributes& attributes) {
+  // sizeof(struct msg_msg) and sizeof(struct posix_msg_tree_node) on 64-bit kernels; the tree has at most
+  // one node a message and at most one a priority.
+  constexpr uint64_t kMessageOverhead = 48;
+  constexpr uint64_t kTreeNode = 48;
+  const uint64_t messages = attributes.maxmsg;
+  return messages * (attributes.msgsize + kMessageOverhead) + std::min<uint64_t>(messages, kPriorities) * kTreeNode;
+}
+
+}  // namespace mqueuefs::ipc

@@ -1,0 +1,51 @@
+// The five limits of a namespace: /proc/sys/fs/mqueue/* of the kernel. See mq_overview(7).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/result.h"
+#include "segment/queue_segment.h"
+
+namespace mqueuefs::ipc {
+
+/// Values and their defaults (SPEC D1).
+struct Limits {
+  uint64_t queues_max = 256;
+  uint64_t msg_max = 10;
+  uint64_t msg_default = 10;
+  uint64_t msgsize_max = 8192;
+  uint64_t msgsize_default = 8192;
+
+  /// Sets the limit called `key`. ENOENT: no such limit. EINVAL: out of the range of `bounds_of`.
+  Status set(std::string_view key, uint64_t value);
+
+  /// What a queue gets that is created without attributes (SPEC C7).
+  QueueAttributes default_attributes() const;
+};
+
+/// One limit by name, with the range that the kernel admits (ipc/mq_sysctl.c).
+struct LimitRule {
+  const char* name;
+  uint64_t Limits::*value;
+  uint64_t least;
+  uint64_t most;
+};
+std::span<const LimitRule> limit_rules();
+
+/// What mq_open(3) was given; wider than a queue's attributes so that nonsense can be refused.
+struct RequestedAttributes {
+  int64_t maxmsg = 0;
+  int64_t msgsize = 0;
+};
+
+/// Checks attributes as ipc/mqueue.c:mqueue_get_inode does: EINVAL for a value of 0 or less, or over the
+/// namespace's limit (over the hard limit for who may exceed it, SPEC C6).
+Result<QueueAttributes> check_attributes(const RequestedAttributes& requested, const Limits& limits,
+                                         bool may_exceed_limits);
+
+/// What a queue costs its creator's RLIMIT_MSGQUEUE, bytes (SPEC D2). Attributes in range can't overflow it.
+uint64_t charge_of(const QueueAttributes& attributes);
+
+}  // namespace mqueuefs::ipc

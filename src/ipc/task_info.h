@@ -1,0 +1,48 @@
+// What the model has to know about the task behind a request. The daemon implements it; ipc/ does no I/O.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+namespace mqueuefs::ipc {
+
+/// A thread as numbered in the daemon's pid namespace. 0: it is not visible there.
+using TaskId = pid_t;
+
+/// Who creates a queue: owner of the new inode, and the task whose limits and capabilities count.
+struct Creator {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  TaskId task = 0;
+};
+
+/// Who sends: for the siginfo of a notification. See mq_notify(3).
+struct Sender {
+  TaskId task = 0;
+  uid_t uid = 0;
+};
+
+/// Answers from /proc and the like, asked only when a rule needs them. Never blocks. For a task that is not
+/// visible or gone the answers are the ones that allow least.
+class TaskInfo {
+ public:
+  virtual ~TaskInfo() = default;
+
+  /// The thread's process (tgid), or 0.
+  virtual pid_t process_of(TaskId task) = 0;
+
+  /// The kernel's `prio`: 0 to 99 real-time, 100 to 139 by nice; the smaller is served first (SPEC E7).
+  virtual int rank_of(TaskId task) = 0;
+
+  /// capable(CAP_SYS_RESOURCE): the effective capability in the initial user namespace.
+  virtual bool may_exceed_limits(TaskId task) = 0;
+
+  /// Soft RLIMIT_MSGQUEUE, bytes. See getrlimit(2).
+  virtual uint64_t rlimit_msgqueue(TaskId task) = 0;
+
+  /// `process` as numbered in the pid namespace of `reader`; 0 if not visible there (SPEC B3).
+  virtual pid_t pid_seen_by(pid_t process, TaskId reader) = 0;
+};
+
+}  // namespace mqueuefs::ipc
