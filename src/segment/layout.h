@@ -50,7 +50,7 @@ inline constexpr uint64_t kLastSequence = uint64_t{1} << 63;  ///< 290 years at 
 inline constexpr uint32_t kIndexLeafWords = kPriorities / 64;
 inline constexpr uint32_t kIndexMiddleWords = kIndexLeafWords / 64;
 
-struct Header {
+struct Header {  // NOLINT(clang-analyzer-optin.performance.Padding): apart on purpose
   // Identity: written once by create().
   Word64 magic;
   Word32 version;

@@ -20,8 +20,7 @@ namespace mqueuefs {
 namespace {
 
 constexpr uint64_t kTrimAboveBytes = uint64_t{256} * 1024;  // an empty queue holding more is trimmed
-constexpr uint64_t kRetainedBytes =
-    64 * 1024;  // of payload memory, when trimmed; less, so that it is worth it
+constexpr uint64_t kRetainedBytes = uint64_t{64} * 1024;    // of payload memory; less, so that it is worth it
 constexpr int64_t kTrimIntervalNs = 1'000'000'000;
 constexpr int kSizeSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 constexpr decltype(std::declval<struct statfs>().f_type) kTmpfsMagic = 0x01021994;

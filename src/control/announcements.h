@@ -1,0 +1,51 @@
+// What threads have said about the queue that they are going to create next. See Announcement in messages.h.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "ipc/limits.h"
+#include "ipc/task_info.h"
+
+namespace mqueuefs::control {
+
+/// One for each thread at most. Thread rule: the loop's.
+class Announcements {
+ public:
+  /// Replaces what the thread had announced. `connection` is whose end drops it.
+  void put(ipc::TaskId thread, uint64_t connection, std::string_view name,
+           ipc::RequestedAttributes attributes) {
+    by_thread_.insert_or_assign(thread, Entry{connection, std::string(name), attributes});
+  }
+
+  void drop(ipc::TaskId thread) { by_thread_.erase(thread); }
+
+  void drop_connection(uint64_t connection) {
+    std::erase_if(by_thread_,
+                  [connection](const auto& item) { return item.second.connection == connection; });
+  }
+
+  /// Drops what the thread had announced, and returns it if it was for `name`.
+  std::optional<ipc::RequestedAttributes> take(ipc::TaskId thread, std::string_view name) {
+    const auto found = by_thread_.find(thread);
+    if (found == by_thread_.end()) return std::nullopt;
+    const Entry entry = std::move(found->second);
+    by_thread_.erase(found);
+    if (entry.name != name) return std::nullopt;
+    return entry.attributes;
+  }
+
+  size_t size() const { return by_thread_.size(); }
+
+ private:
+  struct Entry {
+    uint64_t connection;
+    std::string name;
+    ipc::RequestedAttributes attributes;
+  };
+  std::unordered_map<ipc::TaskId, Entry> by_thread_;
+};
+
+}  // namespace mqueuefs::control

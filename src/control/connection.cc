@@ -1,0 +1,180 @@
+#include "control/connection.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <utility>
+
+#include "control/server.h"
+
+namespace mqueuefs::control {
+namespace {
+
+// A client that lets this many packets wait does not read.
+constexpr size_t kMostQueuedPackets = 64;
+// Requests answered for one readiness, so that nobody holds the loop.
+constexpr int kRequestsPerTurn = 8;
+
+}  // namespace
+
+Connection::Connection(Server& server, uint64_t id, UniqueFd socket, const ucred& peer,
+                       ipc::MemoryBudget& budget)
+    : Channel(peer.uid, budget), server_(server), id_(id), socket_(std::move(socket)), peer_(peer) {}
+
+Connection::~Connection() {
+  abandon();
+}
+
+Status Connection::start(UniqueFd pidfd) {
+  auto process_watch = server_.host_.watch_process(peer_.pid, std::move(pidfd), [this] { close(); });
+  if (!process_watch) return process_watch.error();
+  process_watch_ = std::move(*process_watch);
+  auto watch = server_.reactor_.watch(socket_.get(), EPOLLIN, [this](uint32_t events) { ready(events); });
+  if (!watch) return watch.error();
+  watch_ = std::move(*watch);
+  return {};
+}
+
+void Connection::close() {
+  if (std::exchange(closed_, true)) return;
+  watch_.reset();
+  process_watch_.reset();
+  deadline_.reset();
+  queued_.clear();
+  server_.remove(*this);
+}
+
+void Connection::ready(uint32_t events) {
+  // The callback may end this connection; it stays until we are out of here (Server::remove).
+  if ((events & EPOLLOUT) != 0) send_queued();
+  if (!closed_ && (events & EPOLLIN) != 0 && !answering_ && queued_.empty()) {
+    receive_some();
+  } else if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+    close();
+  }
+}
+
+void Connection::receive_some() {
+  // Shared by all connections: a request is handled, or copied, before the next one is read.
+  static std::array<std::byte, kMaxPacketBytes> body;
+  for (int turn = 0; turn < kRequestsPerTurn && !closed_ && !answering_ && queued_.empty(); ++turn) {
+    if (is_adoption_next()) {
+      answering_ = true;
+      adopt_mount(body);
+      continue;
+    }
+    auto packet = receive_packet(socket_.get(), body, MSG_DONTWAIT, Descriptors::kRefuse);
+    if (packet) {
+      answering_ = true;
+      handle(*packet, std::span(body).first(packet->body_size));
+      continue;
+    }
+    switch (packet.code()) {
+      case EAGAIN:
+      case EINTR:
+        return;
+      case EPROTO:
+        server_.host_.note_misbehaviour(peer_.pid, peer_.uid, packet.error().step);
+        answering_ = true;
+        reply(Type{}, EPROTO);
+        continue;
+      case EMFILE:
+      case ENFILE:
+      case ENOMEM:
+        answering_ = true;
+        reply(Type{}, packet.code());
+        continue;
+      default:
+        close();
+        return;
+    }
+  }
+}
+
+void Connection::reply(Type type, int status, std::span<const std::byte> body, UniqueFd fd) {
+  if (!std::exchange(answering_, false)) return;  // closed meanwhile
+  send(type, status, status == 0 ? body : std::span<const std::byte>(), std::move(fd));
+}
+
+void Connection::send(Type type, int status, std::span<const std::byte> body, UniqueFd fd) {
+  if (closed_) return;
+  const Header header{type, status, 0, 0};
+  if (queued_.empty()) {
+    const int raw = fd.get();
+    const auto sent = send_packet(socket_.get(), header, body, std::span(&raw, fd ? 1 : 0),
+                                  Credentials::kNone, MSG_DONTWAIT);
+    if (sent) {
+      update_events();
+      return;
+    }
+    if (sent.code() != EAGAIN && sent.code() != ENOBUFS && sent.code() != ETOOMANYREFS) {
+      lost_ = true;
+      // Not at once: wait_done() comes from deep inside the model.
+      server_.reactor_.run_later([weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->close();
+      });
+      return;
+    }
+  }
+  if (queued_.size() >= kMostQueuedPackets) {
+    lost_ = true;
+    server_.host_.note_misbehaviour(peer_.pid, peer_.uid, "does not read its packets");
+    server_.reactor_.run_later([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->close();
+    });
+    return;
+  }
+  queued_.push_back({header, {body.begin(), body.end()}, std::move(fd)});
+  update_events();
+}
+
+void Connection::send_queued() {
+  while (!queued_.empty()) {
+    const Packet& packet = queued_.front();
+    const int raw = packet.fd.get();
+    const auto sent = send_packet(socket_.get(), packet.header, packet.body,
+                                  std::span(&raw, packet.fd ? 1 : 0), Credentials::kNone, MSG_DONTWAIT);
+    if (!sent) {
+      if (sent.code() != EAGAIN && sent.code() != ENOBUFS && sent.code() != ETOOMANYREFS) close();
+      return;
+    }
+    queued_.pop_front();
+  }
+  update_events();
+}
+
+void Connection::update_events() {
+  if (watch_ == nullptr) return;
+  uint32_t events = 0;
+  if (!answering_ && queued_.empty()) events |= EPOLLIN;
+  if (!queued_.empty()) events |= EPOLLOUT;
+  watch_->set_events(events);
+}
+
+void Connection::wait_begun() {
+  wait_over_ = false;
+  const auto& deadline_ns = wait_request().deadline_ns;
+  if (!deadline_ns) return;
+  if (deadline_ == nullptr) deadline_ = server_.reactor_.make_timer([this] { end(ETIMEDOUT); });
+  deadline_->set_realtime(*deadline_ns);
+}
+
+void Connection::wait_done(int code) {
+  if (deadline_ != nullptr) deadline_->cancel();
+  wait_over_ = true;
+  last_done_ = {};
+  last_done_.status = code;
+  if (const ipc::Message* message = assigned_or_null(); code == 0 && message != nullptr) {
+    last_done_.total = static_cast<uint32_t>(message->payload.size());
+    last_done_.priority = message->info.priority;
+  }
+  send(Type::kWaitDone, 0, bytes_of(last_done_));
+}
+
+void Connection::notify_thread(uint64_t value, uint32_t reason) {
+  const NotifyThread message{value, reason, 0};
+  send(Type::kNotifyThread, 0, bytes_of(message));
+}
+
+}  // namespace mqueuefs::control

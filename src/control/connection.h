@@ -1,0 +1,98 @@
+// One client's connection: its packets, and the channel (ipc/channel.h) that it is.
+//
+// One request at a time: while an answer waits for a helper process or for room in the socket nothing more is
+// read. What the daemon sends unasked (WaitDone, NotifyThread) waits for room in the same line; a client that
+// lets that grow beyond a bound loses its connection.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "control/host.h"
+#include "control/messages.h"
+#include "control/reactor.h"
+#include "control/wire.h"
+#include "ipc/channel.h"
+
+namespace mqueuefs::control {
+
+class Server;
+
+/// Thread rule: the loop's. Owned by its server.
+class Connection final : public ipc::Channel, public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Server& server, uint64_t id, UniqueFd socket, const ucred& peer, ipc::MemoryBudget& budget);
+  ~Connection() override;
+
+  /// Begins to watch the socket and the peer.
+  Status start(UniqueFd pidfd);
+
+  uint64_t id() const { return id_; }
+  uid_t uid() const { return peer_.uid; }
+  pid_t process() const { return peer_.pid; }
+
+  /// SIGEV_THREAD's message, see NotifyThread.
+  void notify_thread(uint64_t value, uint32_t reason);
+
+  /// Ends the connection: the channel is abandoned at once, the object goes later. Idempotent.
+  void close();
+
+ protected:
+  void wait_done(int code) override;
+  void wait_begun() override;
+
+ private:
+  struct Packet {
+    Header header;
+    std::vector<std::byte> body;
+    UniqueFd fd;
+  };
+
+  void ready(uint32_t events);
+  void receive_some();
+  void handle(const ReceivedPacket& packet, std::span<const std::byte> body);
+  bool is_adoption_next() const;
+  void adopt_mount(std::span<std::byte> buffer);
+  Result<Caller> prove(const ReceivedPacket& packet);
+  void send(Type type, int status, std::span<const std::byte> body, UniqueFd fd = UniqueFd());
+  void send_queued();
+  void update_events();
+
+  // The answer to the request in progress.
+  void reply(Type type, int status, std::span<const std::byte> body = {}, UniqueFd fd = UniqueFd());
+  template <typename T>
+  void reply_value(Type type, const Result<T>& result);
+  DescriptorReply descriptor_reply(Type type, std::function<void()> on_success);
+
+  void hello(std::span<const std::byte> body);
+  void open_root(const Caller& caller, std::span<const std::byte> body);
+  void mount(const Caller& caller, std::span<const std::byte> body);
+  void remount(const Caller& caller, std::span<const std::byte> body);
+  void list_namespaces(const Caller& caller, std::span<const std::byte> body);
+  void list_queues(const Caller& caller, std::span<const std::byte> body);
+  void set_limit(const Caller& caller, std::span<const std::byte> body);
+  void stage_piece(std::span<const std::byte> body);
+  void fetch_piece(std::span<const std::byte> body);
+  void answer_cancel();
+
+  Server& server_;
+  const uint64_t id_;
+  const UniqueFd socket_;
+  const ucred peer_;
+  bool closed_ = false;
+  bool lost_ = false;       // a packet could not be sent: it will be closed
+  bool answering_ = false;  // a request waits for its answer
+  std::unique_ptr<Watch> watch_;
+  std::unique_ptr<ProcessWatch> process_watch_;
+  std::unique_ptr<Timer> deadline_;
+  std::deque<Packet> queued_;  // not sent yet, for want of room
+  bool wait_over_ = false;
+  WaitDone last_done_{};  // of the latest wait, if it is over
+};
+
+}  // namespace mqueuefs::control

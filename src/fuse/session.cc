@@ -1,0 +1,207 @@
+// The life of a session, and what it tells the kernel unasked.
+//
+// What the kernel caches (Caching::kOn): names and the directory for ever, since they change only through
+// this superblock, by requests that the kernel makes itself; attributes until they change here, when it is
+// told by FUSE_NOTIFY_INVAL_INODE. That one, with a negative offset, takes no inode lock, so it may be sent
+// while a request on the same inode waits for its answer; FUSE_NOTIFY_INVAL_ENTRY takes the directory's and
+// must not be.
+#include "fuse/session.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "fuse/fuse_session.h"
+#include "fuse/operations.h"
+
+namespace mqueuefs::fuse {
+namespace {
+
+/// One turn of the loop answers at most so many, so that a busy namespace does not starve the others.
+constexpr int kMostRequests = 64;
+
+// What is read from any session of this thread. One for all: a thousand sessions would have a gigabyte of
+// them. libfuse allocates it when it is first used, by a session before INIT, which is when its size is
+// greatest.
+thread_local fuse_buf receive_buffer{};
+
+void drop_log(fuse_log_level, const char*, va_list) {}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::create(UniqueFd fuse_device,
+                                                 std::shared_ptr<ipc::Superblock> superblock,
+                                                 Services& services, Caching caching) {
+  auto session = std::make_unique<FuseSession>(std::move(superblock), services, caching);
+  const Status connected = session->connect(std::move(fuse_device));
+  if (!connected) return connected.error();
+  return std::unique_ptr<Session>(std::move(session));
+}
+
+FuseSession::FuseSession(std::shared_ptr<ipc::Superblock> superblock, Services& services, Caching caching)
+    : superblock_(std::move(superblock)), services_(services), caching_(caching) {
+  superblock_->add_observer(*this);
+}
+
+FuseSession::~FuseSession() {
+  superblock_->remove_observer(*this);
+  for (auto& [number, file] : files_) {
+    file.poll.reset();
+    // Its FLUSH will never come.
+    if (file.registrant != 0) file.queue->process_closed(file.registrant);
+    file.queue->close_handle();
+  }
+  if (session_ != nullptr) fuse_session_destroy(session_);  // closes the device
+}
+
+Status FuseSession::connect(UniqueFd fuse_device) {
+  // libfuse would write to stderr, of which a daemon has none.
+  fuse_set_log_func(drop_log);
+
+  const int flags = fcntl(fuse_device.get(), F_GETFL);
+  if (flags < 0 || fcntl(fuse_device.get(), F_SETFL, flags | O_NONBLOCK) < 0) return last_error("fcntl");
+
+  char program[] = "mqueuefs";
+  char* arguments[] = {program, nullptr};
+  fuse_args args = FUSE_ARGS_INIT(1, arguments);
+  session_ = fuse_session_new(&args, &kOperations, sizeof(kOperations), this);
+  fuse_opt_free_args(&args);
+  // Each libfuse session takes a key of pthread_key_create(3), of which a process has 1,024: the likely
+  // reason.
+  if (session_ == nullptr) return Error{EMFILE, "fuse_session_new"};
+
+  const std::string device = "/dev/fd/" + std::to_string(fuse_device.get());
+  if (fuse_session_mount(session_, device.c_str()) != 0) return Error{EIO, "fuse_session_mount"};
+  fuse_device.release();
+  return {};
+}
+
+void on_init(void*, fuse_conn_info* connection) {
+  // Not wanted though libfuse would: AUTO_INVAL_DATA (nothing is cached), HANDLE_KILLPRIV (the kernel's own
+  // way clears set-uid bits as it does for mqueue), IOCTL_DIR, ASYNC_DIO, splice. ATOMIC_O_TRUNC: without it
+  // open(O_TRUNC) could not be told from truncate(2), which moves other times. READDIRPLUS_AUTO: `ls` reads
+  // names only, `ls -l` names and attributes in one pass.
+  constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ATOMIC_O_TRUNC |
+                               FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO;
+  connection->want = connection->capable & kWanted;
+  connection->max_write = kMaxTransferBytes;
+  // RELEASE is a background request: with few allowed at a time a close could be overtaken by what follows
+  // it.
+  connection->max_background = 65535;
+  connection->congestion_threshold = 65535;
+  connection->time_gran = 1'000'000'000;  // SPEC B10
+}
+
+bool FuseSession::process() {
+  for (int handled = 0; handled < kMostRequests; ++handled) {
+    const int received = fuse_session_receive_buf(session_, &receive_buffer);
+    if (received == -EINTR) continue;
+    if (received == -EAGAIN || received == -ENOMEM) break;
+    if (received <= 0) return false;  // ENODEV has made it 0; nothing else can be mended by another read
+    ++counters_.requests;
+    fuse_session_process_buf(session_, &receive_buffer);
+  }
+  return fuse_session_exited(session_) == 0;
+}
+
+void FuseSession::attributes_changed(ipc::QueueInode& queue) {
+  Node* node = nodes_.find(queue.inode());
+  if (node == nullptr || !std::exchange(node->attributes_cached, false)) return;
+  fuse_lowlevel_notify_inval_inode(session_, queue.inode(), -1, 0);
+}
+
+void FuseSession::readiness_changed(ipc::QueueInode& queue) {
+  Node* node = nodes_.find(queue.inode());
+  if (node == nullptr || node->pollers.empty()) return;
+  // Once is enough: whoever is woken asks again, and with the question comes the next handle.
+  const std::vector<OpenFile*> pollers = std::exchange(node->pollers, {});
+  for (OpenFile* file : pollers) {
+    fuse_lowlevel_notify_poll(file->poll.get());
+    file->poll.reset();
+  }
+}
+
+struct stat FuseSession::attributes_of(Node& node) {
+  const ipc::QueueInode& queue = *node.queue;
+  const ipc::FileAttributes& file = queue.file();
+  struct stat attributes {};
+  attributes.st_ino = queue.inode();
+  attributes.st_mode = S_IFREG | file.mode;
+  attributes.st_nlink = queue.linked() ? 1 : 0;
+  attributes.st_uid = file.uid;
+  attributes.st_gid = file.gid;
+  attributes.st_size = queue.file_size();
+  attributes.st_blksize = 4096;
+  attributes.st_atim.tv_sec = file.atime_s;
+  attributes.st_mtim.tv_sec = file.mtime_s;
+  attributes.st_ctim.tv_sec = file.ctime_s;
+  node.attributes_cached = caching();
+  return attributes;
+}
+
+struct stat FuseSession::root_attributes() const {
+  const ipc::FileAttributes& file = superblock_->root();
+  struct stat attributes {};
+  attributes.st_ino = ipc::kRootInode;
+  attributes.st_mode = S_IFDIR | file.mode;
+  attributes.st_nlink = 2;
+  attributes.st_uid = file.uid;
+  attributes.st_gid = file.gid;
+  attributes.st_size = superblock_->root_size();
+  attributes.st_blksize = 4096;
+  attributes.st_atim.tv_sec = file.atime_s;
+  attributes.st_mtim.tv_sec = file.mtime_s;
+  attributes.st_ctim.tv_sec = file.ctime_s;
+  return attributes;
+}
+
+fuse_entry_param FuseSession::entry_for(std::shared_ptr<ipc::QueueInode> queue) {
+  Node& node = nodes_.remember(std::move(queue));
+  fuse_entry_param entry{};
+  entry.ino = node.queue->inode();
+  entry.attr = attributes_of(node);
+  entry.attr_timeout = timeout_s();
+  entry.entry_timeout = timeout_s();
+  return entry;
+}
+
+Status FuseSession::open(std::shared_ptr<ipc::QueueInode> queue, fuse_file_info& info) {
+  const Status opened = queue->open_handle();
+  if (!opened) return opened.error();
+  info.fh = files_.add(std::move(queue), info.flags).first;
+  info.direct_io = 1;  // what read(2) gives changes all the time; no shared mmap (SPEC B5)
+  return {};
+}
+
+void FuseSession::close(uint64_t number) {
+  OpenFile* file = files_.find(number);
+  if (file == nullptr) return;
+  drop_poll_handle(*file);
+  const std::shared_ptr<ipc::QueueInode> queue = file->queue;
+  files_.remove(number);
+  queue->close_handle();
+}
+
+void FuseSession::keep_poll_handle(OpenFile& file, PollHandle handle) {
+  Node* node = nodes_.find(file.queue->inode());
+  if (node == nullptr) return;
+  if (file.poll == nullptr) node->pollers.push_back(&file);
+  file.poll = std::move(handle);
+}
+
+void FuseSession::drop_poll_handle(OpenFile& file) {
+  if (file.poll == nullptr) return;
+  if (Node* node = nodes_.find(file.queue->inode())) std::erase(node->pollers, &file);
+  file.poll.reset();
+}
+
+int check_name(const char* name) {
+  return std::strlen(name) > ipc::kMaxNameBytes ? ENAMETOOLONG : 0;
+}
+
+}  // namespace mqueuefs::fuse

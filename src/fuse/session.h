@@ -1,0 +1,68 @@
+// One FUSE connection: a superblock of the kernel's that shows an ipc::Superblock.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "ipc/superblock.h"
+
+namespace mqueuefs::fuse {
+
+/// What the front door needs from the rest of the daemon. None of these blocks.
+class Services {
+ public:
+  virtual ~Services() = default;
+
+  /// The control connection that calls itself `id`, or null.
+  virtual ipc::Channel* find_channel(uint64_t id) = 0;
+
+  /// What `task` announced for the file that it is creating as `name` (DESIGN: the client announces just
+  /// before). Whatever it had announced is dropped, matching or not.
+  virtual std::optional<ipc::RequestedAttributes> take_announcement(ipc::TaskId task,
+                                                                    std::string_view name) = 0;
+
+  /// Makes sure that a namespace whose last task is gone is freed before its superblock is asked to create.
+  virtual void check_namespace(ipc::Superblock& superblock) = 0;
+
+  /// Where a notification for `process` will go. `channel` is the control connection named for SIGEV_THREAD.
+  virtual std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t process, int type,
+                                                                            int signo, uint64_t value,
+                                                                            uint64_t channel) = 0;
+};
+
+/// Whether the kernel may keep names, attributes and the directory without asking: only where no other
+/// session shows the same superblock.
+enum class Caching { kOn, kOff };
+
+struct SessionCounters {
+  uint64_t requests = 0;  ///< of any kind
+  uint64_t lookups = 0;
+  uint64_t getattrs = 0;
+};
+
+/// Thread rule: the loop's. Owns /dev/fuse and the open handles of its kernel superblock; when the connection
+/// ends (unmounted everywhere, or umount -f) all of them are closed as if by their owners.
+class Session : public ipc::SuperblockObserver {
+ public:
+  /// `fuse_device` is a /dev/fuse that is mounted already. EMFILE, ENOMEM, or what libfuse makes of it (EIO).
+  static Result<std::unique_ptr<Session>> create(UniqueFd fuse_device,
+                                                 std::shared_ptr<ipc::Superblock> superblock,
+                                                 Services& services, Caching caching);
+  virtual ~Session() = default;
+
+  /// To be polled for input; non-blocking.
+  virtual int device() const = 0;
+
+  /// Answers the requests that are there, at most a bounded number. Never blocks. False: the kernel's
+  /// superblock has ended; destroy the session.
+  virtual bool process() = 0;
+
+  virtual const std::shared_ptr<ipc::Superblock>& superblock() const = 0;
+  virtual SessionCounters counters() const = 0;
+};
+
+}  // namespace mqueuefs::fuse
