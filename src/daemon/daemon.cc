@@ -1,0 +1,204 @@
+#include "daemon/daemon.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/syslog_sink.h>
+#include <spdlog/spdlog.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+
+#include "daemon/daemon_host.h"
+#include "daemon/event_loop.h"
+#include "daemon/features.h"
+#include "daemon/proc_files.h"
+#include "daemon/socket_place.h"
+
+namespace mqueuefs::daemon {
+namespace {
+
+constexpr uint64_t kInitialIpcNamespaceInode = 0xEFFFFFFF;  // PROC_IPC_INIT_INO of include/linux/proc_ns.h
+
+/// Who started us waits for one line.
+class ReadyLine {
+ public:
+  explicit ReadyLine(int fd) : fd_(fd) {
+    if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  void say(const std::string& line) {
+    if (!fd_) return;
+    const std::string text = line + "\n";
+    if (write(fd_.get(), text.data(), text.size()) < 0) {
+      // Nobody waits any more.
+    }
+    fd_.reset();
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+void tell_service_manager(const char* state) {
+  // sd_notify(3) without its library.
+  const char* path = getenv("NOTIFY_SOCKET");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path == nullptr || strlen(path) < 2 || strlen(path) >= sizeof address.sun_path) return;
+  const size_t length = strlen(path);
+  memcpy(address.sun_path, path, length);
+  if (path[0] == '@') address.sun_path[0] = '\0';
+  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return;
+  sendto(socket.get(), state, strlen(state), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
+         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
+}
+
+void start_log(const DaemonOptions& options) {
+  std::shared_ptr<spdlog::logger> logger;
+  if (options.on_demand) {
+    logger = std::make_shared<spdlog::logger>(
+        "mqueuefs", std::make_shared<spdlog::sinks::syslog_sink_st>("mqueuefs", LOG_PID, LOG_DAEMON, false));
+  } else {
+    logger = std::make_shared<spdlog::logger>("mqueuefs", std::make_shared<spdlog::sinks::stderr_sink_st>());
+    logger->set_pattern("mqueuefs: %l: %v");
+  }
+  logger->set_level(spdlog::level::from_str(options.log_level));
+  logger->flush_on(spdlog::level::trace);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+void leave_starter() {
+  setsid();
+  umask(022);
+  if (chdir("/") < 0) return;
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null) return;
+  for (int standard = 0; standard <= 2; ++standard)
+    dup2(null.get(), standard);
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) < 0) spdlog::warn("RLIMIT_NOFILE: {}", strerror(errno));
+}
+
+// A daemon that was started inside a container must not be the one who keeps its IPC namespace. Without the
+// right to leave it the daemon at least does not count itself (KernelNamespaces).
+void leave_ipc_namespace() {
+  const auto own = namespace_inode_of(getpid(), "ipc");
+  if (!own || *own == kInitialIpcNamespaceInode) return;
+  if (unshare(CLONE_NEWIPC) < 0) spdlog::debug("staying in ipc:[{}]: {}", *own, strerror(errno));
+}
+
+// Nor its mount namespace: what is mounted there would stay mounted for as long as the daemon runs, our own
+// file systems among them, which then never end. In a copy that follows the original's unmounts nothing new
+// appears unless the original's mounts are shared, and those go again as they came. See mount_namespaces(7).
+void leave_mount_namespace() {
+  if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) {
+    spdlog::debug("staying in the mount namespace: {}", strerror(errno));
+  }
+}
+
+/// SIGTERM and SIGINT end the loop, SIGHUP and SIGPIPE mean nothing.
+class Signals {
+ public:
+  Status watch(EventLoop& loop) {
+    signal(SIGPIPE, SIG_IGN);
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signo : {SIGTERM, SIGINT, SIGHUP})
+      sigaddset(&set, signo);
+    if (sigprocmask(SIG_BLOCK, &set, nullptr) < 0) return last_error("sigprocmask");
+    fd_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!fd_) return last_error("signalfd");
+    auto watch = loop.watch(fd_.get(), EPOLLIN, [this, &loop](uint32_t) {
+      signalfd_siginfo info;
+      while (read(fd_.get(), &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGHUP) continue;
+        spdlog::info("signal {}: leaving", info.ssi_signo);
+        loop.stop();
+      }
+    });
+    if (!watch) return watch.error();
+    watch_ = std::move(*watch);
+    return {};
+  }
+
+ private:
+  UniqueFd fd_;
+  std::unique_ptr<control::Watch> watch_;
+};
+
+Status serve(const DaemonOptions& options, const Features& features, SocketPlace& place, ReadyLine& ready) {
+  auto loop = EventLoop::create();
+  if (!loop) return loop.error();
+  Signals signals;
+  if (const Status watched = signals.watch(**loop); !watched) return watched;
+  DaemonHost host(**loop, features,
+                  {.max_user_memory = options.max_user_memory,
+                   .max_namespaces_per_user = options.max_namespaces_per_user,
+                   .max_connections_per_user = options.max_connections_per_user,
+                   .work_dir = place.directory()});
+  if (const Status listening = host.listen(place.release_socket()); !listening) return listening;
+  if (options.on_demand) host.leave_when_idle([&loop] { (*loop)->stop(); });
+  ready.say("ready");
+  tell_service_manager("READY=1");
+  const Status run = (*loop)->run();
+  // Nobody is to find the socket while we clean up.
+  place.leave();
+  tell_service_manager("STOPPING=1");
+  return run;
+}
+
+}  // namespace
+
+int run_daemon(const DaemonOptions& options) {
+  ReadyLine ready(options.ready_fd);
+  const auto fail = [&](const Error& error) {
+    const std::string line =
+        std::string(error.step != nullptr ? error.step : "daemon") + ": " + strerror(error.code);
+    fprintf(stderr, "mqueuefs: daemon: %s\n", line.c_str());
+    ready.say("failed: " + line);
+    return 1;
+  };
+  start_log(options);
+  leave_ipc_namespace();
+  leave_mount_namespace();
+  raise_descriptor_limit();
+  Features features = detect_features();
+  if (const Status removed = remove_features(features, options.without); !removed)
+    return fail(removed.error());
+  SocketPlace place;
+  const auto taken = place.take(options.socket_path.empty() ? default_socket_path() : options.socket_path);
+  if (!taken) return fail(taken.error());
+  if (*taken == SocketPlace::Found::kServed) {
+    if (!options.on_demand) return fail(Error{EADDRINUSE, "another daemon listens there"});
+    ready.say("ready");
+    return 0;
+  }
+  if (options.on_demand) leave_starter();
+  spdlog::info("serving; nsfs handles {}, peer pidfds {}, mounting {}, user namespaces {}, fusermount3 {}",
+               features.nsfs_handles, features.peer_pidfd, features.mount_privilege, features.user_namespaces,
+               features.fusermount);
+  const Status served = serve(options, features, place, ready);
+  if (!served) return fail(served.error());
+  return 0;
+}
+
+}  // namespace mqueuefs::daemon

@@ -1,0 +1,197 @@
+#include "daemon/mounts.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include <utility>
+
+namespace mqueuefs::daemon {
+
+struct Mounts::Live {
+  uint64_t namespace_id = 0;
+  fuse::Caching caching = fuse::Caching::kOff;
+  KernelSuperblock kernel;  // without its device, which is the session's
+  std::unique_ptr<fuse::Session> session;
+  std::unique_ptr<control::Watch> watch;
+  std::list<std::unique_ptr<Live>>::iterator place;
+};
+
+namespace {
+
+/// Whether another superblock may have to show the same namespace: where its owner has to mount by
+/// fusermount3.
+bool may_be_adopted(const Namespace& target, const KernelSuperblock& made) {
+  if (made.way == SuperblockWay::kFusermount) return true;
+  if (made.way == SuperblockWay::kInUserNamespace) return !made.owned_by_requester;
+  return target.ipc->owner_uid() != 0;
+}
+
+}  // namespace
+
+Mounts::Mounts(control::Reactor& reactor, SuperblockMaker& maker, fuse::Services& services,
+               std::function<void()> ended)
+    : reactor_(reactor), maker_(maker), services_(services), ended_(std::move(ended)) {}
+
+Mounts::~Mounts() = default;
+
+void Mounts::with_superblock(Namespace& target, UniqueFd owner, LiveReply reply) {
+  const uint64_t id = target.id();
+  Current& current = current_[id];
+  if (current.live != nullptr && has_ended(*current.live)) end(*current.live);
+  if (current.live != nullptr) return reply(current.live);
+  current.waiting.push_back(std::move(reply));
+  if (current.waiting.size() > 1) return;
+  ++making_;
+  // The namespace may be freed meanwhile, its ipc::Superblock lives on in our hands.
+  maker_.make(std::move(owner), [this, id, superblock = target.ipc->superblock(),
+                                 &target](Result<KernelSuperblock> made) {
+    --making_;
+    const auto found = current_.find(id);
+    if (found == current_.end()) return;  // forgotten, and the waiting were told
+    if (made) {
+      const auto caching = may_be_adopted(target, *made) ? fuse::Caching::kOff : fuse::Caching::kOn;
+      auto started = start_session(id, superblock, std::move(*made), caching);
+      if (started) found->second.live = *started;
+      for (auto& waiting : std::exchange(found->second.waiting, {})) {
+        waiting(started ? Result<Live*>(*started) : Result<Live*>(started.error()));
+      }
+      return;
+    }
+    spdlog::warn("namespace {}: no superblock: {}: {}", id, made.error().step ? made.error().step : "?",
+                 strerror(made.code()));
+    for (auto& waiting : std::exchange(found->second.waiting, {}))
+      waiting(made.error());
+  });
+}
+
+void Mounts::with_root(Namespace& target, UniqueFd owner, LiveReply reply) {
+  with_superblock(target, std::move(owner), [this, reply = std::move(reply)](Result<Live*> live) {
+    if (!live || (*live)->kernel.root)
+      return reply(live ? Result<Live*>(*live) : Result<Live*>(live.error()));
+    // Let go, but somebody still had it mounted: a mount of the same superblock has the same root.
+    const uint64_t id = (*live)->namespace_id;
+    maker_.mount_again((*live)->kernel, (*live)->session->device(), "none", mount_attributes(0),
+                       [this, id, reply](Result<UniqueFd> mount) {
+                         if (!mount) return reply(mount.error());
+                         auto root = root_of(mount->get());
+                         const auto found = current_.find(id);
+                         if (found == current_.end() || found->second.live == nullptr)
+                           return reply(Error{ESTALE});
+                         if (!root) return reply(root.error());
+                         found->second.live->kernel.root = std::move(*root);
+                         reply(found->second.live);
+                       });
+  });
+}
+
+Result<Mounts::Live*> Mounts::start_session(uint64_t namespace_id,
+                                            const std::shared_ptr<ipc::Superblock>& superblock,
+                                            KernelSuperblock made, fuse::Caching caching) {
+  auto session = fuse::Session::create(std::move(made.device), superblock, services_, caching);
+  if (!session) return session.error();
+  auto fresh = std::make_unique<Live>();
+  Live* const live = fresh.get();
+  live->namespace_id = namespace_id;
+  live->caching = caching;
+  live->kernel = std::move(made);
+  live->session = std::move(*session);
+  auto watch = reactor_.watch(live->session->device(), EPOLLIN, [this, live](uint32_t) { serve(*live); });
+  if (!watch) return watch.error();
+  live->watch = std::move(*watch);
+  live_.push_front(std::move(fresh));
+  live->place = live_.begin();
+  spdlog::debug("namespace {}: superblock made", namespace_id);
+  return live;
+}
+
+void Mounts::serve(Live& live) {
+  if (!live.session->process()) end(live);
+}
+
+bool Mounts::has_ended(const Live& live) const {
+  pollfd device{live.session->device(), 0, 0};
+  return poll(&device, 1, 0) > 0 && (device.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+void Mounts::end(Live& live) {
+  spdlog::debug("namespace {}: superblock ended", live.namespace_id);
+  const auto current = current_.find(live.namespace_id);
+  if (current != current_.end() && current->second.live == &live) current->second.live = nullptr;
+  const auto place = live.place;
+  const std::unique_ptr<Live> last = std::move(*place);
+  live_.erase(place);
+  reactor_.run_later(ended_);
+}
+
+void Mounts::open_root(Namespace& target, UniqueFd owner, control::DescriptorReply reply) {
+  with_root(target, std::move(owner), [reply = std::move(reply)](Result<Live*> live) {
+    if (!live) return reply(live.error());
+    UniqueFd root(fcntl((*live)->kernel.root.get(), F_DUPFD_CLOEXEC, 0));
+    if (!root) return reply(last_error("dup"));
+    reply(std::move(root));
+  });
+}
+
+void Mounts::mount(Namespace& target, UniqueFd owner, control::MountRequest request,
+                   control::DescriptorReply reply) {
+  with_superblock(target, std::move(owner),
+                  [this, request = std::move(request), reply = std::move(reply)](Result<Live*> live) {
+                    if (!live) return reply(live.error());
+                    maker_.mount_again((*live)->kernel, (*live)->session->device(), request.source,
+                                       mount_attributes(request.flags), reply);
+                  });
+}
+
+Status Mounts::adopt(Namespace& target, UniqueFd fuse_device) {
+  const auto current = current_.find(target.id());
+  const bool cached = current != current_.end() && current->second.live != nullptr &&
+                      current->second.live->caching == fuse::Caching::kOn;
+  if (cached) return Error{EOPNOTSUPP, "names of this namespace are cached"};
+  KernelSuperblock adopted;
+  adopted.way = SuperblockWay::kFusermount;
+  adopted.device = std::move(fuse_device);
+  const auto started =
+      start_session(target.id(), target.ipc->superblock(), std::move(adopted), fuse::Caching::kOff);
+  return started ? Status() : Status(started.error());
+}
+
+void Mounts::set_read_only(Namespace& target, bool read_only, control::StatusReply reply) {
+  const auto current = current_.find(target.id());
+  if (current == current_.end() || current->second.live == nullptr)
+    return reply(Error{ENOENT, "not mounted"});
+  with_root(target, UniqueFd(), [this, read_only, reply = std::move(reply)](Result<Live*> live) {
+    if (!live) return reply(live.error());
+    maker_.set_read_only((*live)->kernel, read_only, reply);
+  });
+}
+
+void Mounts::forget(uint64_t namespace_id) {
+  const auto found = current_.find(namespace_id);
+  if (found == current_.end()) return;
+  let_go(namespace_id);
+  const auto waiting = std::move(found->second.waiting);
+  current_.erase(found);
+  for (const auto& reply : waiting)
+    reply(Error{ESTALE, "the namespace is gone"});
+}
+
+void Mounts::let_go(uint64_t namespace_id) {
+  const auto found = current_.find(namespace_id);
+  if (found == current_.end() || found->second.live == nullptr) return;
+  // From the loop: this may be the superblock that is asking something at the moment.
+  const auto root = std::make_shared<UniqueFd>(std::move(found->second.live->kernel.root));
+  reactor_.run_later([root] {});
+}
+
+size_t Mounts::count(uint64_t namespace_id) const {
+  size_t count = 0;
+  for (const auto& live : live_) {
+    if (live->namespace_id == namespace_id) ++count;
+  }
+  return count;
+}
+
+}  // namespace mqueuefs::daemon

@@ -1,0 +1,84 @@
+// Which of the kernel's superblocks shows which namespace, and their sessions.
+//
+// A namespace has at most one *current* superblock, made when first needed; the descriptor of its root that
+// is kept here is the internal mount. A superblock ends when nobody holds it any more (ENODEV on /dev/fuse),
+// or at once by `umount -f`: if its namespace lives the next request makes another over the same queues. When
+// a namespace is freed the root is let go, and the session goes on as long as others hold the superblock.
+// Adopted superblocks (mounted by fusermount3 for the client) are never current.
+//
+// FUSE's own descriptors are opened and closed here only as /dev/fuse, detached mounts and O_PATH: nothing of
+// that asks a server.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "control/host.h"
+#include "control/reactor.h"
+#include "daemon/namespaces.h"
+#include "daemon/superblock_maker.h"
+#include "fuse/session.h"
+
+namespace mqueuefs::daemon {
+
+/// Thread rule: the loop's. Replies may come before a call returns, or much later.
+class Mounts {
+ public:
+  /// `ended` is called from the loop after a superblock has ended.
+  Mounts(control::Reactor& reactor, SuperblockMaker& maker, fuse::Services& services,
+         std::function<void()> ended);
+  Mounts(const Mounts&) = delete;
+  Mounts& operator=(const Mounts&) = delete;
+  ~Mounts();
+
+  /// A descriptor of the root, O_PATH, that can't be mounted. `owner`: see SuperblockMaker::make.
+  void open_root(Namespace& target, UniqueFd owner, control::DescriptorReply reply);
+  /// A detached mount.
+  void mount(Namespace& target, UniqueFd owner, control::MountRequest request,
+             control::DescriptorReply reply);
+  /// EOPNOTSUPP: names are cached for this namespace, so it can't be shown by a second superblock.
+  Status adopt(Namespace& target, UniqueFd fuse_device);
+  void set_read_only(Namespace& target, bool read_only, control::StatusReply reply);
+
+  /// The namespace is freed. May be called while one of its superblocks is asking something.
+  void forget(uint64_t namespace_id);
+  /// Lets the internal mount go. What is mounted nowhere then ends.
+  void let_go(uint64_t namespace_id);
+
+  /// Superblocks that live, of one namespace or of all (those of freed ones included).
+  size_t count(uint64_t namespace_id) const;
+  size_t count() const { return live_.size() + making_; }
+
+ private:
+  struct Live;
+  using LiveReply = std::function<void(Result<Live*>)>;
+  struct Current {
+    Live* live = nullptr;
+    std::vector<LiveReply> waiting;  // while it is being made
+  };
+
+  void with_superblock(Namespace& target, UniqueFd owner, LiveReply reply);
+  void with_root(Namespace& target, UniqueFd owner, LiveReply reply);
+  Result<Live*> start_session(uint64_t namespace_id, const std::shared_ptr<ipc::Superblock>& superblock,
+                              KernelSuperblock made, fuse::Caching caching);
+  void serve(Live& live);
+  bool has_ended(const Live& live) const;
+  void end(Live& live);
+
+  control::Reactor& reactor_;
+  SuperblockMaker& maker_;
+  fuse::Services& services_;
+  const std::function<void()> ended_;
+  std::list<std::unique_ptr<Live>> live_;
+  std::unordered_map<uint64_t, Current> current_;  // by namespace id
+  size_t making_ = 0;
+};
+
+}  // namespace mqueuefs::daemon

@@ -1,0 +1,112 @@
+#include "daemon/proc_text.h"
+
+#include <charconv>
+
+namespace mqueuefs::daemon {
+namespace {
+
+std::string_view skip_blanks(std::string_view text) {
+  const size_t start = text.find_first_not_of(" \t");
+  return start == std::string_view::npos ? std::string_view() : text.substr(start);
+}
+
+/// Takes one number, and the blanks before it, from the front of `text`.
+template <typename T>
+std::optional<T> take_number(std::string_view& text, int base = 10) {
+  text = skip_blanks(text);
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return value;
+}
+
+/// Takes a line, without its newline, from the front of `text`.
+std::string_view take_line(std::string_view& text) {
+  const size_t end = text.find('\n');
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  return line;
+}
+
+}  // namespace
+
+std::optional<std::string_view> status_field(std::string_view status, std::string_view key) {
+  while (!status.empty()) {
+    const std::string_view line = take_line(status);
+    if (line.starts_with(key) && line.substr(key.size()).starts_with(':')) {
+      return skip_blanks(line.substr(key.size() + 1));
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<pid_t> namespace_pids(std::string_view status) {
+  std::vector<pid_t> pids;
+  auto field = status_field(status, "NSpid");
+  if (!field) return pids;
+  while (const auto pid = take_number<pid_t>(*field))
+    pids.push_back(*pid);
+  return pids;
+}
+
+uint64_t effective_capabilities(std::string_view status) {
+  auto field = status_field(status, "CapEff");
+  return field ? take_number<uint64_t>(*field, 16).value_or(0) : 0;
+}
+
+std::optional<uid_t> effective_uid(std::string_view status) {
+  auto field = status_field(status, "Uid");
+  if (!field || !take_number<uid_t>(*field)) return std::nullopt;
+  return take_number<uid_t>(*field);
+}
+
+std::optional<int> kernel_priority(std::string_view stat) {
+  // The second field, the name in parentheses, may contain anything, ')' too: the last one ends it.
+  const size_t end = stat.rfind(')');
+  if (end == std::string_view::npos) return std::nullopt;
+  stat.remove_prefix(end + 1);
+  for (int field = 3; field < 18; ++field) {
+    stat = skip_blanks(stat);
+    const size_t blank = stat.find(' ');
+    if (blank == std::string_view::npos) return std::nullopt;
+    stat.remove_prefix(blank);
+  }
+  // proc(5): for real-time -1 - rtprio, else 0 to 39; the kernel's prio is that plus MAX_RT_PRIO (100).
+  const auto priority = take_number<int>(stat);
+  if (!priority) return std::nullopt;
+  return *priority + 100;
+}
+
+std::optional<uint64_t> msgqueue_limit(std::string_view limits) {
+  constexpr std::string_view kKey = "Max msgqueue size";
+  while (!limits.empty()) {
+    std::string_view line = take_line(limits);
+    if (!line.starts_with(kKey)) continue;
+    line = skip_blanks(line.substr(kKey.size()));
+    if (line.starts_with("unlimited")) return UINT64_MAX;
+    return take_number<uint64_t>(line);
+  }
+  return std::nullopt;
+}
+
+std::optional<uint64_t> namespace_inode(std::string_view link) {
+  const size_t start = link.find('[');
+  if (start == std::string_view::npos || !link.ends_with(']')) return std::nullopt;
+  std::string_view digits = link.substr(start + 1);
+  return take_number<uint64_t>(digits);
+}
+
+std::optional<uid_t> mapped_id(std::string_view map, uid_t outside) {
+  while (!map.empty()) {
+    std::string_view line = take_line(map);
+    const auto inside = take_number<uid_t>(line);
+    const auto first = take_number<uid_t>(line);
+    const auto count = take_number<uint32_t>(line);
+    if (!inside || !first || !count) continue;
+    if (outside >= *first && outside - *first < *count) return *inside + (outside - *first);
+  }
+  return std::nullopt;
+}
+
+}  // namespace mqueuefs::daemon
