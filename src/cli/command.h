@@ -1,0 +1,43 @@
+// The commands, each in a file of its own: it adds itself to the parser and, when it was chosen, is what runs.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace mqueuefs::cli {
+
+/// What the command line asks for; returns the exit code.
+using Action = std::function<int()>;
+
+/// What the parser works on.
+struct Program {
+  CLI::App app;
+  Action action;
+  /// What followed the first "--": a command to run. Kept from the parser, which would look into it.
+  std::vector<std::string> trailing_command;
+  bool has_trailing_command = false;
+};
+
+void add_create(Program& program);
+void add_daemon(Program& program);
+void add_enter(Program& program);
+void add_limits(Program& program);
+void add_list(Program& program);
+void add_mount(Program& program);
+void add_ns(Program& program);
+void add_peek(Program& program);
+void add_receive(Program& program);
+void add_remove(Program& program);
+void add_run(Program& program);
+void add_send(Program& program);
+void add_stat(Program& program);
+void add_unshare(Program& program);
+
+/// The --ns option that commands on queues share; $MQUEUEFS_NS is its default.
+void add_ns_option(CLI::App& command, std::string& namespace_name);
+void add_json_option(CLI::App& command, bool& json);
+
+}  // namespace mqueuefs::cli

@@ -1,0 +1,55 @@
+#include "cli/connect.h"
+
+#include "cli/output.h"
+
+namespace mqueuefs::cli {
+namespace {
+
+using control::Type;
+
+// Goes through a list in pages: a ListPage, then records.
+template <typename Record, typename Request, typename SetCursor>
+Result<std::vector<Record>> fetch_pages(client::Connection& connection, Type type, Request request,
+                                        SetCursor set_cursor) {
+  std::vector<Record> records;
+  std::vector<std::byte> body(control::kMaxPacketBytes);
+  for (uint64_t cursor = 0;;) {
+    set_cursor(request, cursor);
+    const auto reply = connection.request(type, control::bytes_of(request), body);
+    if (!reply) return reply.error();
+    control::ListPage page;
+    if (reply->size < sizeof page) return Error{EPROTO, "list"};
+    memcpy(&page, body.data(), sizeof page);
+    if (reply->size - sizeof page != page.entries * sizeof(Record)) return Error{EPROTO, "list"};
+    const size_t known = records.size();
+    records.resize(known + page.entries);
+    memcpy(static_cast<void*>(records.data() + known), body.data() + sizeof page, page.entries * sizeof(Record));
+    if (page.next == 0) return records;
+    cursor = page.next;
+  }
+}
+
+}  // namespace
+
+std::optional<client::Connection> connect_to_daemon(const Attempt& attempt) {
+  auto connection = client::Connection::connect(client::StartDaemon::kIfNone, "/proc/self/exe");
+  if (connection) return std::move(*connection);
+  fail(explain(attempt, connection.error()));
+  return std::nullopt;
+}
+
+Result<std::vector<control::QueueEntry>> fetch_queues(client::Connection& connection,
+                                                      const std::string& namespace_name, const char* only) {
+  control::QueueList request{};
+  if (const Status set = client::set_name(request.target.name, namespace_name.c_str()); !set) return set.error();
+  if (const Status set = client::set_name(request.only, only); !set) return set.error();
+  return fetch_pages<control::QueueEntry>(connection, Type::kQueueList, request,
+                                          [](control::QueueList& r, uint64_t cursor) { r.cursor.after = cursor; });
+}
+
+Result<std::vector<control::NamespaceEntry>> fetch_namespaces(client::Connection& connection) {
+  return fetch_pages<control::NamespaceEntry>(connection, Type::kNamespaceList, control::ListCursor{},
+                                              [](control::ListCursor& r, uint64_t cursor) { r.after = cursor; });
+}
+
+}  // namespace mqueuefs::cli

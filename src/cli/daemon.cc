@@ -1,0 +1,71 @@
+// mqueuefs daemon: starts it. What it does is in daemon/.
+#include "daemon/daemon.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/unique_fd.h"
+#include "cli/command.h"
+#include "cli/explain.h"
+#include "cli/output.h"
+
+namespace mqueuefs::cli {
+namespace {
+
+// Goes into the background: returns in the parent when the daemon can be connected to, or has failed. The child
+// is still one thread, so it may do anything.
+int run_in_background(daemon::DaemonOptions options) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return fail("daemon: pipe: " + describe_errno(errno));
+  const UniqueFd ready(ends[0]);
+  UniqueFd says(ends[1]);
+  const pid_t child = fork();
+  if (child < 0) return fail("daemon: fork: " + describe_errno(errno));
+  if (child == 0) {
+    setsid();
+    if (chdir("/") != 0) _exit(fail("daemon: /: " + describe_errno(errno)));
+    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    for (int standard = 0; standard <= 2; ++standard) dup2(null.get(), standard);
+    options.ready_fd = says.release();
+    _exit(daemon::run_daemon(options));
+  }
+  says.reset();
+  std::string line;
+  char c;
+  for (ssize_t n; (n = read(ready.get(), &c, 1)) != 0 && (n < 0 || c != '\n');) {
+    if (n > 0) line += c;
+  }
+  if (line == "ready") return kSuccess;
+  return fail("daemon: " + (line.empty() ? std::string("it ended at once") : printable(line)));
+}
+
+int run(const daemon::DaemonOptions& options) {
+  if (options.foreground || options.on_demand) return daemon::run_daemon(options);
+  return run_in_background(options);
+}
+
+}  // namespace
+
+void add_daemon(Program& program) {
+  auto options = std::make_shared<daemon::DaemonOptions>();
+  CLI::App* command = program.app.add_subcommand("daemon", "Serve: other commands do this by themselves if need be");
+  command->add_flag("--foreground", options->foreground, "Stay in the foreground and log to standard error");
+  command->add_option("--socket", options->socket_path, "Listen there; other commands look at $MQUEUEFS_SOCKET")
+      ->option_text("PATH");
+  command->add_option("--max-user-memory", options->max_user_memory, "What the messages of one user may take")
+      ->option_text("BYTES")
+      ->transform(CLI::AsSizeValue(false));
+  command->add_option("--max-namespaces", options->max_namespaces_per_user, "Of one user [1024]")->option_text("N");
+  command->add_option("--max-connections", options->max_connections_per_user, "Of one user [4096]")->option_text("N");
+  command->add_option("--log-level", options->log_level, "trace, debug, info (the default), warn, error, off")
+      ->option_text("LEVEL")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
+  // Between this program's own parts, and for tests: an empty group is not shown.
+  command->add_flag("--on-demand", options->on_demand, "Leave when nobody is served")->group("");
+  command->add_option("--ready-fd", options->ready_fd, "Where to say that it is ready")->group("");
+  command->add_option("--without", options->without, "Do as if the system lacked these")->group("");
+  command->callback([&program, options] { program.action = [options] { return run(*options); }; });
+}
+
+}  // namespace mqueuefs::cli

@@ -1,0 +1,54 @@
+// mqueuefs list: the queues of a namespace, who waits on them and who is to be notified.
+#include <algorithm>
+
+#include "cli/command.h"
+#include "cli/connect.h"
+#include "cli/explain.h"
+#include "cli/output.h"
+#include "cli/queue_entry.h"
+
+namespace mqueuefs::cli {
+namespace {
+
+struct Options {
+  std::string namespace_name;
+  bool json = false;
+};
+
+std::string table_of(const std::vector<control::QueueEntry>& queues) {
+  using enum Table::Align;
+  Table table{{"NAME", kLeft},  {"MESSAGES", kRight}, {"BYTES", kRight},  {"MAXMSG", kRight}, {"MSGSIZE", kRight},
+              {"MODE", kRight}, {"OWNER", kLeft},     {"WAITING", kLeft}, {"NOTIFY", kLeft}};
+  for (const auto& queue : queues) {
+    table.add({shown_name(queue), std::to_string(queue.messages), std::to_string(queue.bytes),
+               std::to_string(queue.maxmsg), std::to_string(queue.msgsize), mode_text(queue.mode),
+               user_name(queue.uid), queue.dead != 0 ? "damaged" : shown_waiters(queue), shown_notification(queue)});
+  }
+  return table.text();
+}
+
+int run(const Options& options) {
+  const Attempt attempt{"list", "", options.namespace_name};
+  auto connection = connect_to_daemon(attempt);
+  if (!connection) return kFailure;
+  auto queues = fetch_queues(*connection, options.namespace_name);
+  if (!queues) return fail(explain(attempt, queues.error()));
+  std::sort(queues->begin(), queues->end(),
+            [](const auto& a, const auto& b) { return std::string_view(a.name) < std::string_view(b.name); });
+  if (!options.json) return print(table_of(*queues));
+  Json document = Json::array();
+  for (const auto& queue : *queues) document.push_back(queue_json(queue));
+  return print_json(document);
+}
+
+}  // namespace
+
+void add_list(Program& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.app.add_subcommand("list", "List the queues of a namespace");
+  add_ns_option(*command, options->namespace_name);
+  add_json_option(*command, options->json);
+  command->callback([&program, options] { program.action = [options] { return run(*options); }; });
+}
+
+}  // namespace mqueuefs::cli

@@ -1,0 +1,149 @@
+// mqueuefs run: a program as it is, with its message queues here.
+#include <elf.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "cli/command.h"
+#include "cli/connect.h"
+#include "cli/new_namespace.h"
+#include "cli/output.h"
+
+#ifndef MQUEUEFS_LIBDIR
+#define MQUEUEFS_LIBDIR "/usr/lib"
+#endif
+
+namespace mqueuefs::cli {
+namespace {
+
+constexpr const char* kLibrary = "libmqueuefs-preload.so";
+
+// The library that belongs to this very program: in its build directory, or beside bin/ in lib/, or where it was
+// to be installed.
+std::optional<std::string> find_library() {
+  std::error_code ignored;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const auto& place : {program.parent_path() / "preload" / kLibrary, std::filesystem::path(MQUEUEFS_LIBDIR) / kLibrary,
+                            program.parent_path() / "lib" / kLibrary}) {
+    if (access(place.c_str(), R_OK) == 0) return place.string();
+  }
+  return std::nullopt;
+}
+
+// As execvp(3) looks for it; empty: not there, which is exec's to report.
+std::string find_command(const std::string& command) {
+  if (command.find('/') != std::string::npos) return command;
+  const char* path = getenv("PATH");
+  std::string places = path != nullptr ? path : "/bin:/usr/bin";
+  places += ':';
+  for (size_t at = 0, end; (end = places.find(':', at)) != std::string::npos; at = end + 1) {
+    const std::string dir = end == at ? "." : places.substr(at, end - at);
+    const std::string candidate = dir + "/" + command;
+    if (access(candidate.c_str(), X_OK) == 0 && !std::filesystem::is_directory(candidate)) return candidate;
+  }
+  return "";
+}
+
+bool changes_identity(const char* path, const struct stat& status) {
+  // What the kernel takes no notice of for who it is already makes no difference to the loader either.
+  if ((status.st_mode & S_ISUID) != 0 && status.st_uid != geteuid()) return true;
+  if ((status.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && status.st_gid != getegid()) return true;
+  return geteuid() != 0 && getxattr(path, "security.capability", nullptr, 0) > 0;
+}
+
+template <typename Header, typename Segment>
+bool has_interpreter(int file, const Header& header) {
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    Segment segment;
+    const auto offset = static_cast<off_t>(header.e_phoff + i * uint64_t{header.e_phentsize});
+    if (pread(file, &segment, sizeof segment, offset) != static_cast<ssize_t>(sizeof segment)) return false;
+    if (segment.p_type == PT_INTERP) return true;
+  }
+  return false;
+}
+
+// Why the loader would not load the library into the program at `path`; nothing if it would, or if exec will fail
+// anyway. A script is its interpreter's business.
+std::optional<std::string> why_not_preloadable(std::string path) {
+  for (int depth = 0; depth < 5; ++depth) {
+    const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    struct stat status {};
+    char first[PATH_MAX] = {};
+    if (!file || fstat(file.get(), &status) != 0) return std::nullopt;
+    const ssize_t size = read(file.get(), first, sizeof first - 1);
+    if (size < 2) return std::nullopt;
+    if (memcmp(first, "#!", 2) == 0) {
+      const char* const begin = first + 2 + strspn(first + 2, " \t");
+      path.assign(begin, strcspn(begin, " \t\n"));
+      continue;
+    }
+    if (static_cast<size_t>(size) < sizeof(Elf64_Ehdr) || memcmp(first, ELFMAG, SELFMAG) != 0) return std::nullopt;
+    if (changes_identity(path.c_str(), status)) return "it changes its user, group or capabilities when it starts";
+    Elf64_Ehdr header;
+    memcpy(&header, first, sizeof header);
+    Elf64_Ehdr own{};
+    const UniqueFd self(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    if (read(self.get(), &own, sizeof own) != static_cast<ssize_t>(sizeof own)) return std::nullopt;
+    if (header.e_ident[EI_CLASS] != own.e_ident[EI_CLASS] || header.e_machine != own.e_machine) {
+      return "it is for another kind of processor than this library";
+    }
+    const bool dynamic = own.e_ident[EI_CLASS] == ELFCLASS64 ? has_interpreter<Elf64_Ehdr, Elf64_Phdr>(file.get(), header) : true;
+    if (!dynamic) return "it is statically linked";
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+struct Run {
+  std::string name;
+  std::string via = "preload";
+  std::vector<std::string> command;
+};
+
+int run(const Run& what) {
+  const std::string command = find_command(what.command.front());
+  if (const auto reason = why_not_preloadable(command); reason && !command.empty()) {
+    return fail("run: preload can't act on " + printable(what.command.front()) + ": " + *reason);
+  }
+  const auto library = find_library();
+  if (!library) return fail(std::string("run: ") + kLibrary + " is not installed (ENOENT)");
+  const char* before = getenv("LD_PRELOAD");
+  setenv("LD_PRELOAD", (*library + (before != nullptr && *before != '\0' ? std::string(":") + before : "")).c_str(), 1);
+  // The library starts a daemon if it finds none: this one.
+  std::error_code ignored;
+  setenv("MQUEUEFS_PROGRAM", std::filesystem::read_symlink("/proc/self/exe", ignored).c_str(), 1);
+
+  NewNamespace in;
+  in.verb = "run";
+  in.command = what.command;
+  if (what.name.empty()) return run_command_here(in);
+  in.name = what.name;
+  in.named = NamedNamespace::kExisting;
+  return run_in_new_namespace(in);
+}
+
+}  // namespace
+
+void add_run(Program& program) {
+  auto what = std::make_shared<Run>();
+  CLI::App* command = program.app.add_subcommand("run", "Run a program with its message queues here");
+  command->usage("mqueuefs run [--ns NS] [--via preload] -- COMMAND [ARGUMENT...]");
+  add_ns_option(*command, what->name);
+  command->add_option("--via", what->via, "How its calls get here [preload]")
+      ->option_text("HOW")
+      ->check(CLI::IsMember({"preload"}));
+  command->callback([&program, what] {
+    if (!program.has_trailing_command || program.trailing_command.empty()) throw CLI::RequiredError("COMMAND");
+    what->command = program.trailing_command;
+    program.action = [what] { return run(*what); };
+  });
+}
+
+}  // namespace mqueuefs::cli

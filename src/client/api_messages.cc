@@ -1,0 +1,120 @@
+// Sending and receiving: mqueuefs_timedsend and its kin. The checks are in the kernel's order (SPEC E1 to E3); a
+// descriptor that is not ours is the kernel's to answer.
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+
+#include "client/call.h"
+#include "client/queue_file.h"
+#include "client/transfer.h"
+#include "client/user_memory.h"
+#include "mqueuefs/mqueuefs.h"
+
+namespace mqueuefs::client {
+namespace {
+
+constexpr unsigned kPriorities = 32768;  // MQ_PRIO_MAX
+
+// SPEC E1. EFAULT, EINVAL.
+Result<Deadline> read_deadline(const timespec* given) {
+  if (given == nullptr) return Deadline{};
+  timespec copy;
+  if (!copy_in(copy, given)) return Error{EFAULT, "timeout"};
+  return deadline_of(&copy);
+}
+
+// What comes before EFAULT for the message (SPEC E2), asked only when it is EFAULT or worse.
+Status why_not_sent(int queue, size_t size) {
+  const int flags = fcntl(queue, F_GETFL);
+  const int access = flags & O_ACCMODE;
+  if (flags < 0 || (access != O_WRONLY && access != O_RDWR)) return Error{EBADF, "send"};
+  const auto status = get_status(queue);
+  if (!status) return status.error();
+  return Error{size > status->msgsize ? EMSGSIZE : EFAULT, "send"};
+}
+
+// A kernel without message queues: what it would have said of a descriptor that is none.
+template <typename Check>
+long or_bad_descriptor(long result, Check check) {
+  if (result >= 0 || errno != ENOSYS) return result;
+  const Status checked = check();
+  errno = checked ? EBADF : checked.code();
+  return -1;
+}
+
+int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout) {
+  pthread_testcancel();
+  if (!may_be_queue(queue)) {
+    const long sent = kernel_call(SYS_mq_timedsend, queue, reinterpret_cast<long>(message), static_cast<long>(size),
+                                  static_cast<long>(priority), reinterpret_cast<long>(timeout));
+    return static_cast<int>(or_bad_descriptor(sent, [&]() -> Status {
+      if (const auto deadline = read_deadline(timeout); !deadline) return deadline.error();
+      if (priority >= kPriorities) return Error{EINVAL, "priority"};
+      return {};
+    }));
+  }
+  Call call;
+  const auto deadline = read_deadline(timeout);
+  if (!deadline) return call.fail(deadline.code());
+  if (priority >= kPriorities) return call.fail(EINVAL);
+  // A longer one is looked at when its length has been found right.
+  if (size <= kInlineSendBytes && !readable(message, size)) return call.finish(why_not_sent(queue, size));
+  SleepLease lease(call);
+  return call.finish(send(lease, queue, std::as_bytes(std::span(message, size)), priority, *deadline));
+}
+
+ssize_t timed_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout) {
+  pthread_testcancel();
+  if (!may_be_queue(queue)) {
+    const long received =
+        kernel_call(SYS_mq_timedreceive, queue, reinterpret_cast<long>(buffer), static_cast<long>(size),
+                    reinterpret_cast<long>(priority), reinterpret_cast<long>(timeout));
+    return or_bad_descriptor(received, [&]() -> Status {
+      const auto deadline = read_deadline(timeout);
+      return deadline ? Status() : deadline.error();
+    });
+  }
+  Call call;
+  const auto deadline = read_deadline(timeout);
+  if (!deadline) return call.fail(deadline.code());
+  Memory memory = Memory::kGood;
+  if (priority != nullptr && !writable(priority, sizeof *priority)) {
+    memory = Memory::kBad;
+  } else if (!writable(buffer, std::min(size, kInlineReceiveBytes))) {
+    memory = Memory::kDoubtful;
+  }
+  SleepLease lease(call);
+  const auto received =
+      receive(lease, queue, std::as_writable_bytes(std::span(buffer, size)), *deadline, memory);
+  if (!received) return call.fail(received.code());
+  if (priority != nullptr) *priority = received->priority;
+  return static_cast<ssize_t>(received->size);
+}
+
+}  // namespace
+}  // namespace mqueuefs::client
+
+using namespace mqueuefs::client;
+
+extern "C" {
+
+int mqueuefs_send(mqd_t queue, const char* message, size_t size, unsigned priority) {
+  return timed_send(queue, message, size, priority, nullptr);
+}
+
+int mqueuefs_timedsend(mqd_t queue, const char* message, size_t size, unsigned priority,
+                       const struct timespec* deadline) {
+  return timed_send(queue, message, size, priority, deadline);
+}
+
+ssize_t mqueuefs_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority) {
+  return timed_receive(queue, buffer, size, priority, nullptr);
+}
+
+ssize_t mqueuefs_timedreceive(mqd_t queue, char* buffer, size_t size, unsigned* priority,
+                              const struct timespec* deadline) {
+  return timed_receive(queue, buffer, size, priority, deadline);
+}
+
+}  // extern "C"

@@ -1,0 +1,290 @@
+#include "client/transfer.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include <algorithm>
+#include <new>
+
+#include "client/user_memory.h"
+#include "control/queue_ioctl.h"
+
+namespace mqueuefs::client {
+namespace {
+
+using control::queue_ioctl;
+using control::QueueIoctl;
+
+// A header and room for what follows it, on the stack: as much as this call needs, since the threads of a program
+// may have little of it.
+template <typename Header>
+struct Argument {
+  Header* header;
+  std::byte* payload;
+  unsigned long command;
+};
+#define MQUEUEFS_STACK_ARGUMENT(Header, number, payload_bytes)                                             \
+  make_argument<Header>(number, payload_bytes, __builtin_alloca(sizeof(Header) + (payload_bytes)))
+
+template <typename Header>
+Argument<Header> make_argument(QueueIoctl number, size_t payload_bytes, void* memory) {
+  auto* header = new (memory) Header{};
+  return {header, reinterpret_cast<std::byte*>(header + 1),
+          queue_ioctl(number, static_cast<uint32_t>(sizeof(Header) + payload_bytes))};
+}
+
+// FUSE answers ENOTTY for an ioctl of a file that is no queue; mq_* know only EBADF for that.
+Error ioctl_error(const char* step) { return errno == ENOTTY ? Error{EBADF, step} : last_error(step); }
+
+// As ask(), but a call that is about to sleep must not forget a signal that came just before (wq_sleep looks at
+// pending signals first).
+Result<int> ask_once(int queue, unsigned long command, void* argument, const char* step) {
+  const int outcome = ioctl(queue, command, argument);
+  if (outcome >= 0) return outcome;
+  return ioctl_error(step);
+}
+
+Result<bool> may_block(int queue) {
+  const int flags = fcntl(queue, F_GETFL);
+  if (flags < 0) return last_error("F_GETFL");
+  return (flags & O_NONBLOCK) == 0;
+}
+
+template <typename Header>
+void set_wait(Header& header, Deadline deadline) {
+  header.flags |= control::kMayWait;
+  if (deadline) {
+    header.flags |= control::kHasDeadline;
+    header.deadline_ns = *deadline;
+  }
+}
+
+// Asks with the channel of a connection, which is in `connection` then. A connection that was kept for long may be
+// one that this daemon does not know.
+template <typename Header>
+Result<int> ask_with_channel(Lender& lender, Connection*& connection, int queue, const Argument<Header>& argument,
+                             const Header& request, const char* step) {
+  auto lent = lender.connection();
+  for (bool renewed = false;; renewed = true) {
+    if (!lent) return lent.error();
+    connection = *lent;
+    connection->begin_wait();
+    *argument.header = request;
+    argument.header->channel = connection->channel();
+    auto outcome = ask_once(queue, argument.command, argument.header, step);
+    if (renewed || outcome.code() != ENOTCONN) return outcome;
+    lent = lender.renewed();
+  }
+}
+
+Status wait_until_sent(Connection& connection) {
+  const auto done = connection.wait();
+  if (!done) return done.error();
+  if (done->status != 0) return Error{done->status, "wait"};
+  return {};
+}
+
+Status stage(Connection& connection, std::span<const std::byte> message) {
+  const auto total = static_cast<uint32_t>(message.size());
+  for (uint32_t offset = 0; offset < total;) {
+    const uint32_t size = std::min(total - offset, control::kMaxPieceBytes);
+    const control::Stage piece{total, offset};
+    const auto staged = connection.request(control::Type::kStage, control::bytes_of(piece), {}, -1,
+                                           message.subspan(offset, size));
+    if (!staged) return staged.error();
+    offset += size;
+  }
+  return {};
+}
+
+void give_back(Connection& connection) {
+  static_cast<void>(connection.request(control::Type::kGiveBack, {}).ok());
+}
+
+// A message that is too long for one ioctl: into the channel, and from there into the queue.
+Status send_staged(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority,
+                   Deadline deadline) {
+  // Before megabytes are carried for nothing.
+  const auto status = get_status(queue);
+  if (!status) return status.error();
+  const int flags = fcntl(queue, F_GETFL);
+  if (flags < 0) return last_error("F_GETFL");
+  if ((flags & O_ACCMODE) != O_WRONLY && (flags & O_ACCMODE) != O_RDWR) return Error{EBADF, "send"};
+  if (message.size() > status->msgsize) return Error{EMSGSIZE, "send"};
+  if (!readable(message.data(), message.size())) return Error{EFAULT, "send"};
+  const bool blocks = (flags & O_NONBLOCK) == 0;
+  if (!blocks && status->curmsgs >= status->maxmsg) return Error{EAGAIN, "send"};
+
+  auto lent = lender.connection();
+  if (!lent) return lent.error();
+  Status staged = stage(**lent, message);
+  if (!staged && !(*lent)->healthy()) {
+    lent = lender.renewed();
+    if (!lent) return lent.error();
+    staged = stage(**lent, message);
+  }
+  if (!staged) return staged;
+  Connection& connection = **lent;
+
+  auto argument = MQUEUEFS_STACK_ARGUMENT(control::SendHeader, QueueIoctl::kSend, 0);
+  *argument.header = {priority, control::kFromStaging, connection.channel(), 0,
+                      static_cast<uint32_t>(message.size()), 0};
+  if (blocks) set_wait(*argument.header, deadline);
+  connection.begin_wait();
+  const auto outcome = ask_once(queue, argument.command, argument.header, "send");
+  if (outcome) return *outcome == control::kWaiting ? wait_until_sent(connection) : Status();
+  give_back(connection);
+  return outcome.error();
+}
+
+// Takes over the message that is in the channel. It stays there, to go back to its place, until all of it is here.
+Result<Received> fetch(Connection& connection, const Received& message, std::span<std::byte> buffer, Memory memory) {
+  if (message.size > buffer.size()) return Error{EPROTO, "message longer than agreed"};
+  if (memory == Memory::kBad || !writable(buffer.data(), message.size)) {
+    give_back(connection);
+    return Error{EFAULT, "receive"};
+  }
+  uint32_t offset = 0;
+  do {
+    const auto size = static_cast<uint32_t>(std::min<size_t>(message.size - offset, control::kMaxPieceBytes));
+    const control::Fetch piece{offset, size};
+    const auto reply =
+        connection.request(control::Type::kFetch, control::bytes_of(piece), buffer.subspan(offset, size));
+    if (!reply) return reply.error();
+    if (reply->size != size) return Error{EPROTO, "fetch"};
+    offset += size;
+  } while (offset < message.size);
+  return message;
+}
+
+Result<Received> fetch_after_wait(Connection& connection, std::span<std::byte> buffer, Memory memory) {
+  const auto done = connection.wait();
+  if (!done) return done.error();
+  if (done->status != 0) return Error{done->status, "wait"};
+  return fetch(connection, {done->total, done->priority}, buffer, memory);
+}
+
+// For a plain connection.
+class OneConnection final : public Lender {
+ public:
+  explicit OneConnection(Connection& connection) : connection_(connection) {}
+  Result<Connection*> connection() override { return &connection_; }
+  Result<Connection*> renewed() override { return Error{ENOTCONN, "channel"}; }
+
+ private:
+  Connection& connection_;
+};
+
+}  // namespace
+
+const size_t kInlineSendBytes = control::kMaxIoctlBytes - sizeof(control::SendHeader);
+const size_t kInlineReceiveBytes = control::kMaxIoctlBytes - sizeof(control::ReceiveHeader);
+
+// EINTR says only that this request had not been looked at.
+Result<int> ask(int queue, unsigned long command, void* argument, const char* step) {
+  for (;;) {
+    const int outcome = ioctl(queue, command, argument);
+    if (outcome >= 0) return outcome;
+    if (errno != EINTR) return ioctl_error(step);
+  }
+}
+
+Result<Deadline> deadline_of(const timespec* timeout) {
+  if (timeout == nullptr) return Deadline{};
+  if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1'000'000'000) {
+    return Error{EINVAL, "timeout"};
+  }
+  int64_t deadline_ns = 0;
+  if (__builtin_mul_overflow(static_cast<int64_t>(timeout->tv_sec), int64_t{1'000'000'000}, &deadline_ns) ||
+      __builtin_add_overflow(deadline_ns, static_cast<int64_t>(timeout->tv_nsec), &deadline_ns)) {
+    return Deadline{};
+  }
+  return Deadline{deadline_ns};
+}
+
+Status send(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
+  if (message.size() > UINT32_MAX) return Error{EMSGSIZE, "send"};
+  if (message.size() > kInlineSendBytes) return send_staged(lender, queue, message, priority, deadline);
+  auto argument = MQUEUEFS_STACK_ARGUMENT(control::SendHeader, QueueIoctl::kSend, message.size());
+  argument.header->priority = priority;
+  argument.header->size = static_cast<uint32_t>(message.size());
+  if (!message.empty()) memcpy(argument.payload, message.data(), message.size());
+
+  const auto tried = ask(queue, argument.command, argument.header, "send");
+  if (tried) return {};
+  if (tried.code() != EAGAIN) return tried.error();
+  const auto blocks = may_block(queue);
+  if (!blocks) return blocks.error();
+  if (!*blocks) return tried.error();
+
+  control::SendHeader request = *argument.header;
+  set_wait(request, deadline);
+  Connection* connection = nullptr;
+  const auto outcome = ask_with_channel(lender, connection, queue, argument, request, "send");
+  if (!outcome) return outcome.error();
+  return *outcome == control::kWaiting ? wait_until_sent(*connection) : Status();
+}
+
+Status send(Connection& connection, int queue, std::span<const std::byte> message, uint32_t priority,
+            Deadline deadline) {
+  OneConnection lender(connection);
+  return send(lender, queue, message, priority, deadline);
+}
+
+Result<Received> receive(Lender& lender, int queue, std::span<std::byte> buffer, Deadline deadline, Memory memory) {
+  const auto buffer_size = static_cast<uint32_t>(std::min<size_t>(buffer.size(), UINT32_MAX));
+  const size_t capacity = memory == Memory::kGood ? std::min(buffer.size(), kInlineReceiveBytes) : 0;
+  auto argument = MQUEUEFS_STACK_ARGUMENT(control::ReceiveHeader, QueueIoctl::kReceive, capacity);
+  control::ReceiveHeader request{};
+  request.buffer_size = buffer_size;
+  if (memory != Memory::kGood) request.flags = control::kIntoChannel;
+  const bool needs_channel = buffer.size() > capacity;
+
+  Connection* connection = nullptr;
+  for (bool waiting = false;; waiting = true) {
+    if (waiting) set_wait(request, deadline);
+    *argument.header = request;
+    const auto outcome = waiting || needs_channel
+                             ? ask_with_channel(lender, connection, queue, argument, request, "receive")
+                             : ask(queue, argument.command, argument.header, "receive");
+    if (!outcome) {
+      if (outcome.code() != EAGAIN || waiting) return outcome.error();
+      const auto blocks = may_block(queue);
+      if (!blocks) return blocks.error();
+      if (!*blocks) return outcome.error();
+      continue;
+    }
+    const control::ReceiveHeader& header = *argument.header;
+    switch (*outcome) {
+      case control::kDone:
+        if (header.buffer_size > capacity) return Error{EPROTO, "receive"};
+        if (memory == Memory::kBad) return Error{EFAULT, "receive"};
+        if (header.buffer_size > 0) memcpy(buffer.data(), argument.payload, header.buffer_size);
+        return Received{header.buffer_size, header.priority};
+      case control::kInPieces:
+        if (connection == nullptr) return Error{EPROTO, "receive"};
+        return fetch(*connection, {header.total, header.priority}, buffer, memory);
+      case control::kWaiting:
+        if (connection == nullptr) return Error{EPROTO, "receive"};
+        return fetch_after_wait(*connection, buffer, memory);
+      default:
+        return Error{EPROTO, "receive"};
+    }
+  }
+}
+
+Result<Received> receive(Connection& connection, int queue, std::span<std::byte> buffer, Deadline deadline) {
+  OneConnection lender(connection);
+  return receive(lender, queue, buffer, deadline);
+}
+
+Result<QueueStatus> get_status(int queue) {
+  control::AttributesReply reply{};
+  const auto asked = ask(queue, queue_ioctl(QueueIoctl::kGetAttributes, sizeof reply), &reply, "attributes");
+  if (!asked) return asked.error();
+  return QueueStatus{reply.maxmsg, reply.msgsize, reply.curmsgs};
+}
+
+}  // namespace mqueuefs::client
