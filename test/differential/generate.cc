@@ -1,0 +1,184 @@
+#include "differential/generate.h"
+
+#include <fcntl.h>
+
+#include <climits>
+#include <iterator>
+
+namespace mqueuefs::differential {
+namespace {
+
+constexpr uint32_t kOrdinaryUser = 61001;
+
+struct Weight {
+  Kind kind;
+  int weight;
+};
+constexpr Weight kWeights[] = {
+    {Kind::kOpen, 60},        {Kind::kOpenFile, 12},    {Kind::kMqClose, 18},   {Kind::kClose, 8},
+    {Kind::kDup, 8},          {Kind::kDup2, 5},         {Kind::kUnlink, 18},    {Kind::kUnlinkFile, 3},
+    {Kind::kSend, 150},       {Kind::kTimedSend, 40},   {Kind::kReceive, 140},  {Kind::kTimedReceive, 40},
+    {Kind::kGetattr, 15},     {Kind::kSetattr, 15},     {Kind::kNotify, 40},    {Kind::kTakeSignals, 20},
+    {Kind::kSetNonblock, 15}, {Kind::kSetCloexec, 4},   {Kind::kFstat, 6},      {Kind::kChmod, 4},
+    {Kind::kList, 4},         {Kind::kSetFsuid, 3},     {Kind::kNice, 3},       {Kind::kSpawn, 5},
+    {Kind::kFork, 5},         {Kind::kThread, 5},       {Kind::kExec, 1},       {Kind::kExit, 2},
+    {Kind::kKill, 2},         {Kind::kSignal, 12}};
+
+}  // namespace
+
+Kind Generator::pick_kind() {
+  static const int total = [] {
+    int sum = 0;
+    for (const Weight& weight : kWeights)
+      sum += weight.weight;
+    return sum;
+  }();
+  int at = below(total);
+  for (const Weight& weight : kWeights) {
+    at -= weight.weight;
+    if (at < 0) return weight.kind;
+  }
+  return Kind::kList;
+}
+
+int Generator::pick_actor(const World& world, bool ready) {
+  int candidates[kActors], count = 0;
+  for (int actor = 0; actor < kActors; ++actor)
+    if (ready ? world.is_ready(actor) : world.exists(actor)) candidates[count++] = actor;
+  return count == 0 ? -1 : candidates[below(count)];
+}
+
+int Generator::pick_slot(const World& world, int actor) {
+  if (chance(4)) return kSlots + below(kDescriptors - kSlots);
+  int candidates[kSlots], count = 0;
+  for (int slot = 0; slot < kSlots; ++slot)
+    if (world.processes[actor / kMaxThreads].open[slot]) candidates[count++] = slot;
+  return count == 0 || chance(1) ? below(kSlots) : candidates[below(count)];
+}
+
+int Generator::pick_free_slot(const World& world, int actor) {
+  const int start = below(kSlots);
+  for (int i = 0; i < kSlots && !chance(10); ++i) {
+    const int slot = (start + i) % kSlots;
+    if (!world.processes[actor / kMaxThreads].open[slot]) return slot;
+  }
+  return start;
+}
+
+int Generator::pick_name() {
+  if (chance(80)) return below(2);
+  if (chance(80)) return below(kGoodNames);
+  return below(static_cast<int>(names().size()));
+}
+
+int64_t Generator::pick_size() {
+  constexpr int64_t kSizes[] = {0, 1, 2, 5, 15, 16, 17, 64, 65, 1000, 8192, 8193};
+  return chance(75) ? below(17) : kSizes[below(static_cast<int>(std::size(kSizes)))];
+}
+
+Operation Generator::fill(Kind kind, const World& world) {
+  Operation o;
+  o.kind = kind;
+  const bool needs_ready = kind != Kind::kSpawn && kind != Kind::kKill && kind != Kind::kSignal;
+  o.actor = pick_actor(world, needs_ready);
+  if (o.actor < 0) {
+    // Everybody is blocked, or nobody is there.
+    o.actor = pick_actor(world, false);
+    o.kind = o.actor < 0 || chance(30) ? Kind::kSpawn : chance(80) ? Kind::kSignal : Kind::kKill;
+    if (o.actor < 0) o.actor = 0;
+  }
+  o.slot = pick_slot(world, o.actor);
+  o.other = below(kMaxProcesses);
+  switch (o.kind) {
+    case Kind::kOpen:
+    case Kind::kOpenFile: {
+      constexpr int kModes[] = {O_RDWR, O_RDWR, O_RDWR, O_RDWR, O_RDONLY, O_WRONLY, O_WRONLY | O_RDWR};
+      constexpr int64_t kPermissions[] = {0600, 0666, 0644, 0, 07777, 0400};
+      o.slot = pick_free_slot(world, o.actor);
+      o.name = kind == Kind::kOpenFile ? below(kGoodNames) : pick_name();
+      int flags = kModes[below(chance(10) ? 7 : 6)];
+      if (chance(70)) flags |= O_CREAT;
+      if (chance(10)) flags |= O_EXCL;
+      if (chance(55)) flags |= O_NONBLOCK;
+      if (chance(5)) flags |= O_CLOEXEC;
+      if (chance(3)) flags |= O_TRUNC;
+      if (chance(3)) flags |= O_APPEND;
+      o.value[0] = flags;
+      o.value[1] = chance(70) ? 0666 : kPermissions[below(static_cast<int>(std::size(kPermissions)))];
+      // Small queues for the most part: they are full and empty more often.
+      o.value[2] = chance(75) ? 1 + below(4) : below(static_cast<int>(attributes().size()));
+      break;
+    }
+    case Kind::kDup:
+      o.other = pick_free_slot(world, o.actor);
+      break;
+    case Kind::kDup2:
+      o.other = below(kSlots);
+      break;
+    case Kind::kUnlink:
+      o.name = pick_name();
+      break;
+    case Kind::kUnlinkFile:
+    case Kind::kChmod:
+      o.name = below(kGoodNames);
+      o.value[0] = chance(50) ? 0600 : 0666;
+      break;
+    case Kind::kSend:
+    case Kind::kTimedSend: {
+      constexpr int64_t kPriorities[] = {0, 1, 31, 32766, 32767, 32768, UINT_MAX};
+      o.value[0] = pick_size();
+      o.value[1] = chance(70) ? below(4) : kPriorities[below(static_cast<int>(std::size(kPriorities)))];
+      o.value[2] = chance(97) ? kGood : below(3);
+      o.value[3] = chance(70) ? below(kBadNanoseconds) : below(kTimeouts);
+      break;
+    }
+    case Kind::kReceive:
+    case Kind::kTimedReceive:
+      o.value[0] = chance(85) ? 8192 : pick_size();
+      o.value[1] = chance(80);
+      o.value[3] = chance(70) ? below(kBadNanoseconds) : below(kTimeouts);
+      break;
+    case Kind::kGetattr:
+      o.value[0] = chance(85) ? kGood : below(3);
+      break;
+    case Kind::kSetattr: {
+      constexpr int64_t kFlags[] = {O_RDWR, O_APPEND | O_NONBLOCK, -1, 1LL << 32};
+      o.value[0] = chance(85) ? (chance(50) ? O_NONBLOCK : 0) : kFlags[below(4)];
+      o.value[1] = chance(92) ? kGood : below(3);
+      o.value[2] = chance(85) ? kGood : below(3);
+      break;
+    }
+    case Kind::kNotify:
+      // A thread of a notification runs with no signal blocked: one that is pending for the process would kill it.
+      o.value[0] = chance(90) ? below(kSignalZero + 1) : kBadType + below(kNotifyWhats - kBadType);
+      if (threads_ && (o.value[0] == kSignal1 || o.value[0] == kSignal2)) o.value[0] = kThreadFunction;
+      break;
+    case Kind::kSetNonblock:
+    case Kind::kSetCloexec:
+    case Kind::kSignal:
+      o.value[0] = chance(50);
+      break;
+    case Kind::kSetFsuid:
+      o.value[0] = chance(60) ? 0 : kOrdinaryUser;
+      break;
+    case Kind::kNice:
+      o.value[0] = 5 * (below(3) - 1);
+      break;
+    default:
+      break;
+  }
+  return o;
+}
+
+Operation Generator::next(const World& world) {
+  for (int tries = 0; tries < 1000; ++tries) {
+    const Operation operation = fill(pick_kind(), world);
+    const std::string kind = to_line(operation);
+    if (without_.count(kind.substr(0, kind.find(' '))) != 0) continue;
+    if (operation.kind == Kind::kSignal && operation.value[0] != 0 && without_.count("restart") != 0) continue;
+    if (world.allows(operation)) return operation;
+  }
+  return {};
+}
+
+}  // namespace mqueuefs::differential

@@ -1,0 +1,37 @@
+// Random steps that are worth taking: most of them on queues that exist and descriptors that are open, the others wrong
+// in every way there is.
+#pragma once
+
+#include <random>
+#include <set>
+
+#include "differential/lockstep.h"
+#include "differential/operation.h"
+
+namespace mqueuefs::differential {
+
+class Generator {
+ public:
+  /// The same seed and the same worlds give the same steps. `without` are kinds that are left out.
+  explicit Generator(uint64_t seed, std::set<std::string> without = {})
+      : random_(seed), without_(std::move(without)), threads_(chance(20)) {}
+
+  Operation next(const World& world);
+
+ private:
+  int below(int limit) { return static_cast<int>(random_() % static_cast<uint64_t>(limit)); }
+  bool chance(int in_hundred) { return below(100) < in_hundred; }
+  Kind pick_kind();
+  int pick_actor(const World& world, bool ready);
+  int pick_slot(const World& world, int actor);
+  int pick_free_slot(const World& world, int actor);
+  int pick_name();
+  int64_t pick_size();
+  Operation fill(Kind kind, const World& world);
+
+  std::mt19937_64 random_;
+  std::set<std::string> without_;
+  const bool threads_;  // notifications by SIGEV_THREAD, instead of by signals
+};
+
+}  // namespace mqueuefs::differential

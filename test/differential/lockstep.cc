@@ -1,0 +1,205 @@
+#include "differential/lockstep.h"
+
+#include <time.h>
+
+namespace mqueuefs::differential {
+namespace {
+
+constexpr int64_t kPatienceMs = 4000;
+constexpr int kLookUs = 150;       // for an actor that may have gone to sleep
+constexpr int kPatienceUs = 20'000;  // for one who will finish
+
+int64_t now_ms() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+}
+
+std::string actor_name(int actor) {
+  return "process " + std::to_string(actor / kMaxThreads) + " thread " + std::to_string(actor % kMaxThreads);
+}
+
+// Ends in this step, without an outcome.
+bool ends_with(int actor, const Operation& o) {
+  if (o.kind == Kind::kExec) return actor == o.actor + 1;
+  return (o.kind == Kind::kKill || o.kind == Kind::kExit) && actor / kMaxThreads == o.actor / kMaxThreads;
+}
+
+}  // namespace
+
+bool World::allows(const Operation& operation) const {
+  const Process& process = processes[operation.actor / kMaxThreads];
+  switch (operation.kind) {
+    case Kind::kSpawn:
+      return !processes[operation.other].alive;
+    case Kind::kFork:
+      return is_ready(operation.actor) && !processes[operation.other].alive;
+    case Kind::kThread:
+      return is_ready(operation.actor) && operation.actor % kMaxThreads == 0 && !process.has_second_thread;
+    case Kind::kExec:
+      return is_ready(operation.actor) && operation.actor % kMaxThreads == 0;
+    case Kind::kKill:
+      return process.alive;
+    case Kind::kSignal:
+      return exists(operation.actor);
+    default:
+      return is_ready(operation.actor);
+  }
+}
+
+bool Lockstep::begin() {
+  world_ = {};
+  step_ = 0;
+  for (Sandbox* sandbox : {oracle_, subject_})
+    if (sandbox != nullptr && !(sandbox->reset() && sandbox->lead(Kind::kSpawn, 0, 0))) return false;
+  world_.processes[0].alive = true;
+  return true;
+}
+
+Lockstep::Begun Lockstep::start(Sandbox& sandbox, const Operation& o) {
+  switch (o.kind) {
+    case Kind::kSpawn:
+      return {sandbox.lead(Kind::kSpawn, 0, o.other)};
+    case Kind::kKill:
+      return {sandbox.lead(Kind::kKill, 0, o.actor / kMaxThreads)};
+    case Kind::kSignal:
+      return {sandbox.lead(Kind::kSignal, o.actor, 0, o.value[0])};
+    case Kind::kExit:
+      sandbox.post(o.actor, o, static_cast<uint32_t>(step_));
+      return {sandbox.lead(Kind::kExit, 0, o.actor / kMaxThreads)};
+    case Kind::kTakeSignals:
+      // They may be on their way where a daemon sends them: it has sent them once it answers this.
+      if (&sandbox == subject_ && !sandbox.lead(Kind::kList, 0, 0)) return {false};
+      [[fallthrough]];
+    default:
+      sandbox.post(o.actor, o, static_cast<uint32_t>(step_));
+      return {true, o.actor};
+  }
+}
+
+bool Lockstep::settle_oracle(const Operation& o, int posted, Outcomes& outcomes) {
+  const int64_t deadline = now_ms() + kPatienceMs;
+  const bool ends = !may_block(o.kind) || ends_soon(o);
+  for (bool first = true;; first = false) {
+    const uint32_t bell = oracle_->bell();
+    // The one who was asked is waited for before anybody else is looked at: who is woken is woken by then.
+    bool settled = true;
+    if (posted >= 0 && outcomes.count(posted) == 0) {
+      if (oracle_->is_done(posted)) {
+        outcomes[posted] = oracle_->outcome(posted);
+      } else if (ends || first || !oracle_->is_asleep(posted)) {
+        settled = false;
+      }
+    }
+    for (int actor = 0; settled && actor < kActors; ++actor) {
+      if (!world_.blocked[actor] || !world_.exists(actor) || outcomes.count(actor) != 0 || actor == posted ||
+          ends_with(actor, o))
+        continue;
+      if (oracle_->is_done(actor)) {
+        outcomes[actor] = oracle_->outcome(actor);
+      } else if (!oracle_->is_asleep(actor)) {
+        settled = false;
+      }
+    }
+    if (settled) return true;
+    if (now_ms() > deadline) return false;
+    oracle_->wait(bell, ends ? kPatienceUs : kLookUs);
+  }
+}
+
+std::optional<Difference> Lockstep::hold_subject(const Operation& o, int posted, const Outcomes& expected) {
+  const int64_t deadline = now_ms() + kPatienceMs;
+  for (const auto& [actor, outcome] : expected) {
+    for (uint32_t bell = subject_->bell(); !subject_->is_done(actor); bell = subject_->bell()) {
+      if (now_ms() > deadline)
+        return difference(actor_name(actor) + " does not finish; expected: " + outcome);
+      subject_->wait(bell, kPatienceUs);
+    }
+    const std::string got = subject_->outcome(actor);
+    if (got != outcome)
+      return difference(actor_name(actor) + "\n  expected: " + outcome + "\n  got:      " + got);
+  }
+  for (int actor = 0; actor < kActors; ++actor) {
+    const bool is_blocked = world_.exists(actor) && (world_.blocked[actor] || actor == posted);
+    if (!is_blocked || expected.count(actor) != 0 || ends_with(actor, o)) continue;
+    // Who has just gone to sleep must have got there, before the next step is asked for.
+    const bool moved = actor == posted || (o.kind == Kind::kSignal && o.actor == actor);
+    while (moved && !subject_->is_done(actor) && !subject_->is_settled(actor)) {
+      if (now_ms() > deadline) return difference(actor_name(actor) + " neither finishes nor sleeps");
+    }
+    if (subject_->is_done(actor))
+      return difference(actor_name(actor) + "\n  expected: it is blocked\n  got:      " + subject_->outcome(actor));
+  }
+  return {};
+}
+
+void Lockstep::update_world(const Operation& o, const Outcomes& outcomes) {
+  World::Process& process = world_.processes[o.actor / kMaxThreads];
+  const auto end_process = [&](int number) {
+    world_.processes[number] = {};
+    for (int thread = 0; thread < kMaxThreads; ++thread)
+      world_.blocked[number * kMaxThreads + thread] = false;
+  };
+  const auto found = outcomes.find(o.actor);
+  const bool opened = found != outcomes.end() && found->second.rfind("descriptor", 0) == 0;
+  switch (o.kind) {
+    case Kind::kSpawn:
+      world_.processes[o.other] = {};
+      world_.processes[o.other].alive = true;
+      break;
+    case Kind::kFork:
+      world_.processes[o.other] = process;
+      world_.processes[o.other].has_second_thread = false;
+      break;
+    case Kind::kThread:
+      process.has_second_thread = true;
+      break;
+    case Kind::kExec:
+      process.has_second_thread = false;
+      world_.blocked[o.actor + 1] = false;
+      break;
+    case Kind::kExit:
+    case Kind::kKill:
+      end_process(o.actor / kMaxThreads);
+      break;
+    case Kind::kOpen:
+    case Kind::kOpenFile:
+      process.open[o.slot] = opened;
+      break;
+    case Kind::kDup:
+      process.open[o.other] = opened;
+      break;
+    case Kind::kClose:
+    case Kind::kMqClose:
+      if (o.slot < kSlots) process.open[o.slot] = false;
+      break;
+    default:
+      if (may_block(o.kind) && outcomes.count(o.actor) == 0) world_.blocked[o.actor] = true;
+      break;
+  }
+  for (const auto& [actor, outcome] : outcomes)
+    world_.blocked[actor] = false;
+}
+
+std::optional<Difference> Lockstep::step(const Operation& o, Outcomes& outcomes) {
+  ++step_;
+  const Begun here = start(*oracle_, o);
+  const Begun there = subject_ != nullptr ? start(*subject_, o) : Begun{};
+  if (!here.ok || !settle_oracle(o, here.posted, outcomes)) return difference("the oracle hangs");
+  if (!there.ok) return difference("hangs");
+  std::optional<Difference> found;
+  if (subject_ != nullptr) found = hold_subject(o, here.posted, outcomes);
+  update_world(o, outcomes);
+  return found;
+}
+
+std::optional<Difference> Lockstep::follow(const Operation& o, const Outcomes& expected) {
+  ++step_;
+  const Begun there = start(*subject_, o);
+  if (!there.ok) return difference("hangs");
+  auto found = hold_subject(o, there.posted, expected);
+  update_world(o, expected);
+  return found;
+}
+
+}  // namespace mqueuefs::differential
