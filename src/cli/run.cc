@@ -134,10 +134,9 @@ int run(const Run& what) {
 void add_run(Program& program) {
   auto what = std::make_shared<Run>();
   CLI::App* command = program.app.add_subcommand("run", "Run a program with its message queues here");
-  command->usage("mqueuefs run [--ns NS] [--via preload] -- COMMAND [ARGUMENT...]");
   add_ns_option(*command, what->name);
   command->add_option("--via", what->via, "How its calls get here [preload]")
-      ->option_text("HOW")
+      ->type_name("HOW")
       ->check(CLI::IsMember({"preload"}));
   command->callback([&program, what] {
     if (!program.has_trailing_command || program.trailing_command.empty()) throw CLI::RequiredError("COMMAND");

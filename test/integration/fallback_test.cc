@@ -1,0 +1,194 @@
+// What the daemon does where the kernel or its rights lack something: each fallback is forced, and has to give
+// its users the same.
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "base/unique_fd.h"
+#include "integration/program_fixture.h"
+#include "support/capability_check.h"
+#include "support/child.h"
+#include "support/expect.h"
+#include "support/wait.h"
+
+namespace mqueuefs::test {
+namespace {
+
+/// A daemon at $MQUEUEFS_SOCKET that believes that the system lacks `features`.
+class PoorDaemon {
+ public:
+  explicit PoorDaemon(const std::string& features) {
+    const std::string program = mqueuefs_program();
+    const std::string without = "--without=" + features;
+    pid_ = fork();
+    if (pid_ == 0) {
+      execlp(program.c_str(), program.c_str(), "daemon", "--foreground", "--log-level", "warn", without.c_str(),
+             static_cast<char*>(nullptr));
+      _exit(127);
+    }
+    const char* socket = getenv("MQUEUEFS_SOCKET");
+    listens_ = wait_until([&] { return access(socket, F_OK) == 0; });
+  }
+  ~PoorDaemon() {
+    kill(pid_, SIGTERM);
+    if (!wait_until([&] { return waitpid(pid_, nullptr, WNOHANG) == pid_; })) {
+      ADD_FAILURE() << "the daemon does not end";
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+  }
+  PoorDaemon(const PoorDaemon&) = delete;
+  PoorDaemon& operator=(const PoorDaemon&) = delete;
+  bool listens() const { return listens_; }
+
+ private:
+  pid_t pid_;
+  bool listens_;
+};
+
+class Fallback : public ProgramTest {
+ protected:
+  /// Queues, messages and names behave, in a named namespace and in the caller's own.
+  static void use_queues() {
+    for (const std::string& ns : {std::string("named"), std::string()}) {
+      std::vector<std::string> in_namespace;
+      if (!ns.empty()) {
+        ASSERT_EQ(program({"ns", "create", ns}).status, 0);
+        in_namespace = {"--ns", ns};
+      }
+      const auto run = [&](const std::string& command, std::vector<std::string> rest) {
+        std::vector<std::string> arguments = {command};
+        arguments.insert(arguments.end(), in_namespace.begin(), in_namespace.end());
+        arguments.insert(arguments.end(), rest.begin(), rest.end());
+        const CommandResult result = program(arguments);
+        EXPECT_EQ(result.stderr_text, "");
+        return result;
+      };
+      EXPECT_EQ(run("create", {"--maxmsg", "3", "/q"}).status, 0);
+      EXPECT_EQ(run("send", {"-p", "1", "/q", "low"}).status, 0);
+      EXPECT_EQ(run("send", {"-p", "2", "/q", "high"}).status, 0);
+      EXPECT_EQ(run("receive", {"--all", "/q"}).stdout_text, "high\nlow\n");
+      EXPECT_EQ(run("remove", {"/q"}).status, 0);
+    }
+    EXPECT_EQ(program({"ns", "remove", "named"}).status, 0);
+  }
+
+  /// The namespace of a member that leaves is freed: G1 on the very first try, and (G2) the rest goes on.
+  static void outlive_the_namespace(const std::string& dir) {
+    Gate mounted, go;
+    Companion last([&] {
+      ASSERT_OK(unshare(CLONE_NEWIPC));
+      ASSERT_EQ(mount_program(dir), 0);
+      ASSERT_EQ(program({"create", "/kept"}).status, 0);
+      mounted.open();
+      go.wait();
+    });
+    mounted.wait();
+    const UniqueFd queue(open((dir + "/kept").c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_OK(queue.get());
+    EXPECT_OK(close(open((dir + "/more").c_str(), O_CREAT | O_RDWR, 0600)));
+    go.open();
+    last.join();
+    EXPECT_ERRNO(EACCES, open((dir + "/late").c_str(), O_CREAT | O_RDWR, 0600));
+    EXPECT_EQ(send(queue.get(), "still", 0), 0);
+    EXPECT_EQ(receive(queue.get()), "still");
+    EXPECT_OK(unlink((dir + "/kept").c_str()));
+    ASSERT_OK(umount2(dir.c_str(), MNT_DETACH));
+  }
+
+  void with_daemon_lacking(const std::string& features, const std::function<void(const std::string&)>& body) {
+    in_private_namespaces([&](const std::string& dir) {
+      const PoorDaemon daemon(features);
+      ASSERT_TRUE(daemon.listens());
+      body(dir);
+    });
+  }
+};
+
+TEST_F(Fallback, WithoutNamespaceHandlesMembersAreLookedFor) {
+  with_daemon_lacking("nsfs-handles", [](const std::string& dir) {
+    use_queues();
+    outlive_the_namespace(dir);
+  });
+}
+
+TEST_F(Fallback, WithoutPidfdsInMessagesTheyAreOpenedByNumber) {
+  with_daemon_lacking("pidfd-messages", [](const std::string& dir) {
+    use_queues();
+    outlive_the_namespace(dir);
+  });
+}
+
+TEST_F(Fallback, WithoutTheRightToMountAUserNamespaceHasIt) {
+  if (!CapabilityCheck::can_unshare_user()) GTEST_SKIP() << "needs user namespaces";
+  with_daemon_lacking("mount-privilege", [](const std::string& dir) {
+    use_queues();
+    outlive_the_namespace(dir);
+  });
+}
+
+TEST_F(Fallback, WithoutUserNamespacesFusermountMounts) {
+  if (!CapabilityCheck::has_fusermount()) GTEST_SKIP() << "needs fusermount3";
+  with_daemon_lacking("mount-privilege,user-namespaces", [](const std::string&) { use_queues(); });
+}
+
+TEST_F(Fallback, WithoutAnyWayToMountItSaysSo) {
+  with_daemon_lacking("mount-privilege,user-namespaces,fusermount", [](const std::string&) {
+    const CommandResult result = program({"create", "/q"});
+    EXPECT_EQ(result.status, 1);
+    EXPECT_NE(result.stderr_text.find("EOPNOTSUPP"), std::string::npos) << result.stderr_text;
+  });
+}
+
+// DESIGN, decision 1: `umount -f` of one mount ends the superblock for all; the namespace gets a new one over
+// the same queues.
+TEST_F(Fallback, ForcedUnmountGivesTheNamespaceANewSuperblockOverTheSameQueues) {
+  in_private_namespaces([](const std::string& dir) {
+    ASSERT_EQ(program({"ns", "create", "kept"}).status, 0);
+    ASSERT_EQ(program({"create", "--ns", "kept", "/q"}).status, 0);
+    ASSERT_EQ(program({"send", "--ns", "kept", "/q", "message"}).status, 0);
+    ASSERT_EQ(mount_program(dir, "ns=kept"), 0);
+    const UniqueFd queue(open((dir + "/q").c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_OK(queue.get());
+    umount2(dir.c_str(), MNT_FORCE);  // EBUSY, but the connection is cut
+    struct stat status {};
+    EXPECT_ERRNO(ENOTCONN, open((dir + "/q").c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_OK(umount2(dir.c_str(), MNT_DETACH));
+    ASSERT_EQ(mount_program(dir, "ns=kept"), 0);
+    EXPECT_OK(stat((dir + "/q").c_str(), &status));
+    EXPECT_EQ(program({"receive", "--ns", "kept", "--all", "/q"}).stdout_text, "message\n");
+    ASSERT_OK(umount2(dir.c_str(), 0));
+    ASSERT_EQ(program({"ns", "remove", "kept"}).status, 0);
+  });
+}
+
+// A client that is killed with a message on its way leaves the queue as if it had never called.
+TEST_F(Fallback, KilledReceiverAndSenderLeaveNothing) {
+  in_private_namespaces([](const std::string&) {
+    ASSERT_EQ(program({"ns", "create", "n"}).status, 0);
+    ASSERT_EQ(program({"create", "--ns", "n", "--maxmsg", "1", "/q"}).status, 0);
+    const auto list_has = [](const std::string& text) {
+      return program({"list", "--ns", "n"}).stdout_text.find(text) != std::string::npos;
+    };
+    const auto killed_while_waiting = [&](std::vector<std::string> arguments, const std::string& shown) {
+      Companion caller([&] { program(std::move(arguments)); });
+      EXPECT_TRUE(wait_until([&] { return list_has(shown); }));
+      caller.kill();
+      EXPECT_TRUE(wait_until([&] { return !list_has(shown); }));
+    };
+    killed_while_waiting({"receive", "--ns", "n", "/q"}, "1 receiver");
+    ASSERT_EQ(program({"send", "--ns", "n", "/q", "first"}).status, 0);
+    killed_while_waiting({"send", "--ns", "n", "/q", "second"}, "1 sender");
+    EXPECT_EQ(program({"receive", "--ns", "n", "--all", "/q"}).stdout_text, "first\n");
+    ASSERT_EQ(program({"ns", "remove", "n"}).status, 0);
+  });
+}
+
+}  // namespace
+}  // namespace mqueuefs::test
