@@ -13,7 +13,9 @@
 #include "sandbox.h"
 
 #ifdef MQUEUEFS_HAVE_SEGMENT_BENCH
+namespace mqueuefs {
 void register_segment_benchmarks();  // segment_bench.cc
+}  // namespace mqueuefs
 #endif
 
 namespace mqueuefs::bench {

@@ -1,7 +1,9 @@
 /* A program as programs are: plain <mqueue.h>, no knowledge of mqueuefs. One scenario a run, chosen by argv[1]; it
  * passes on the kernel's message queues, and has to under the preload library. Exit code 0, or a line on stderr that
  * says what was expected. "list" prints the names of the scenarios. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
