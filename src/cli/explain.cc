@@ -128,6 +128,12 @@ std::string explain(const Attempt& attempt, Error error) {
       if (is_step(error, "unlinkat")) return line(attempt, "the directory's mode does not permit it to you", EACCES);
       if (by_daemon) return line(attempt, "the namespace is not yours", EACCES);
       break;
+    case EOPNOTSUPP:
+      if (by_daemon) {
+        return line(attempt, "your daemon can't mount: it needs /dev/fuse, and user namespaces or fusermount3",
+                    EOPNOTSUPP);
+      }
+      break;
     case EROFS:
       return line(attempt, "the file system is read-only", EROFS);
     case EUCLEAN:

@@ -31,12 +31,15 @@ constexpr std::array kFlagWords = {
     FlagWord{"nostrictatime", control::kMountStrictAtime, 0},
 };
 
-// mount(8)'s own, for fstab; and superblock flags without meaning here. Some have a "=value".
-constexpr std::array<std::string_view, 31> kIgnored = {
-    "defaults",   "_netdev",    "nofail", "auto",   "noauto", "user",     "nouser",     "users",
-    "nousers",    "owner",      "noowner", "group", "nogroup", "comment", "diratime",   "nodiratime",
-    "sync",       "async",      "dirsync", "mand",  "nomand", "lazytime", "nolazytime", "silent",
-    "loud",       "iversion",   "noiversion", "symfollow", "nosymfollow", "uhelper", "helper"};
+// mount(8)'s own, for fstab; superblock flags without meaning here; and FUSE's, which are not ours to choose but
+// which a remount repeats as /proc/self/mountinfo has them. Some have a "=value".
+constexpr std::array<std::string_view, 38> kIgnored = {
+    "defaults",    "_netdev",     "nofail",      "auto",     "noauto",  "user",       "nouser",
+    "users",       "nousers",     "owner",       "noowner",  "group",   "nogroup",    "comment",
+    "diratime",    "nodiratime",  "sync",        "async",    "dirsync", "mand",       "nomand",
+    "lazytime",    "nolazytime",  "silent",      "loud",     "iversion", "noiversion", "symfollow",
+    "nosymfollow", "uhelper",     "helper",      "user_id",  "group_id", "default_permissions",
+    "allow_other", "max_read",    "rootmode",    "seclabel"};
 
 bool is_ignored(std::string_view word) {
   if (word.empty() || word.starts_with("x-") || word.starts_with("X-")) return true;

@@ -1,4 +1,6 @@
 // mqueuefs ns: namespaces by name, and which kernel IPC namespaces act as them.
+#include <signal.h>
+
 #include <cstring>
 
 #include "cli/command.h"
@@ -108,7 +110,10 @@ int change(const char* verb, Type type, const Options& options, Body body) {
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
   const auto reply = connection->request(type, control::bytes_of(body));
-  return reply ? kSuccess : fail(explain_ns(attempt, reply.error(), options));
+  if (reply) return kSuccess;
+  // Without the process there is no namespace of it either.
+  const bool no_process = options.pid != 0 && kill(options.pid, 0) != 0 && errno == ESRCH;
+  return fail(explain_ns(attempt, no_process ? Error{ESRCH, nullptr} : reply.error(), options));
 }
 
 }  // namespace

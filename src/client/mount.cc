@@ -58,17 +58,13 @@ Status mount_namespace(Connection& connection, const char* namespace_name, const
   request.flags = flags;
   const auto reply = connection.request(Type::kMount, control::bytes_of(request));
   if (reply && !reply->fd) return Error{EPROTO, "reply without descriptor"};
-  Error failed{};
+  // EOPNOTSUPP: this daemon can't make mounts for others. Whoever may not mount is refused with EPERM already.
+  if (!reply && reply.code() != EOPNOTSUPP) return reply.error();
   if (reply) {
     // Not libc's move_mount(), which is younger than many a libc that this is loaded beside.
     if (syscall(SYS_move_mount, reply->fd.get(), "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) == 0) return {};
-    failed = last_error("move_mount");
-  } else {
-    failed = reply.error();
+    if (errno != EPERM || geteuid() == 0) return last_error("move_mount");
   }
-  // Who may mount here needs no helper, and is told why it failed.
-  const bool helper_may_help = failed.code == EPERM || failed.code == EOPNOTSUPP || failed.code == ENOSYS;
-  if (!helper_may_help || geteuid() == 0) return failed;
   control::AdoptMount adopt{};
   adopt.target = request.target;
   return mount_by_fusermount(connection, adopt, source, dir, flags);

@@ -18,9 +18,11 @@ namespace {
 // Pages are this long or a multiple of it.
 constexpr uintptr_t kStep = 4096;
 
-// rt_sigprocmask(2) reads the new mask before it sees that there is no such operation.
+// rt_sigprocmask(2) reads the new mask before it sees that there is no such operation. Null would be no mask at all,
+// so of the lowest page another byte is asked.
 bool byte_readable(uintptr_t address) {
-  const long result = syscall(SYS_rt_sigprocmask, ~0, address & ~uintptr_t{7}, nullptr, 8);
+  const uintptr_t in_page = address < 8 ? 8 : address & ~uintptr_t{7};
+  const long result = syscall(SYS_rt_sigprocmask, ~0, in_page, nullptr, 8);
   return result == 0 || errno != EFAULT;
 }
 

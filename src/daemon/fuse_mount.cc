@@ -161,7 +161,7 @@ Result<UniqueFd> mount_by_fusermount(const std::string& fusermount, const char* 
   const auto exit_code = run_fusermount(fusermount, arguments, theirs.get());
   theirs.reset();
   if (!exit_code) return exit_code.error();
-  if (*exit_code != 0) return Error{EPERM, "fusermount3"};
+  if (*exit_code != 0) return Error{EOPNOTSUPP, "fusermount3 refused"};
   char byte;
   iovec part{&byte, 1};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];

@@ -1,4 +1,5 @@
-// SPEC F1: mq_getattr and mq_setattr; and the descriptor as one of the kernel's own: dup, fork, exec, passing.
+// SPEC F1: mq_getattr and mq_setattr; and the descriptor as one of the kernel's own: dup, fork, exec,
+// passing.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -56,7 +57,8 @@ TEST_F(Attributes, F1_GetattrTellsTheState) {
 TEST_F(Attributes, F1_BadDescriptors) {
   in_new_namespace([](const std::string& dir) {
     const UniqueFd queue(create_queue("a", 1, 1)), null(open("/dev/null", O_RDWR | O_CLOEXEC)),
-        directory(open(dir.c_str(), O_RDONLY | O_CLOEXEC)), path(open((dir + "/a").c_str(), O_PATH | O_CLOEXEC));
+        directory(open(dir.c_str(), O_RDONLY | O_CLOEXEC)),
+        path(open((dir + "/a").c_str(), O_PATH | O_CLOEXEC));
     mq_attr attributes{};
     for (const int fd : {-1, 777, INT_MAX, null.get(), directory.get(), path.get()}) {
       EXPECT_ERRNO(EBADF, mq().getattr(fd, &attributes)) << fd;
@@ -285,7 +287,8 @@ TEST_F(Attributes, F1_AProcessThatClosesAllItsDescriptorsGoesOn) {
       const mqd_t anew = mq().open("/a", O_RDWR, 0, nullptr);
       char buffer[10];
       const bool fine = anew >= 0 && mq().receive(anew, buffer, sizeof buffer, nullptr) == 6 &&
-                        mq().send(anew, "after", 5, 0) == 0 && mq().open("/b", O_RDWR | O_CREAT, 0600, nullptr) >= 0;
+                        mq().send(anew, "after", 5, 0) == 0 &&
+                        mq().open("/b", O_RDWR | O_CREAT, 0600, nullptr) >= 0;
       _exit(fine ? 0 : 1);
     }
     int status = -1;

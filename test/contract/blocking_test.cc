@@ -211,7 +211,8 @@ TEST_F(Blocking, E5_TheHandlerMayUseTheQueueItself) {
     const UniqueFd fd(create_queue("a", 1, 16));
     queue_of_handler = fd.get();
     Companion blocked([&] {
-      handle(SIGUSR1, [](int) { send(queue_of_handler, "by myself"); }, SA_RESTART);
+      handle(
+          SIGUSR1, [](int) { send(queue_of_handler, "by myself"); }, SA_RESTART);
       EXPECT_EQ("by myself", receive_text(fd.get()));
     });
     ASSERT_TRUE(wait_until_asleep(blocked.pid()));
@@ -385,21 +386,26 @@ class Diary {
     close(ends_[0]);
     close(ends_[1]);
   }
-  void note(const std::string& text) { EXPECT_EQ(static_cast<ssize_t>(text.size()), write(ends_[1], text.data(), text.size())); }
+  void note(const std::string& text) {
+    EXPECT_EQ(static_cast<ssize_t>(text.size()), write(ends_[1], text.data(), text.size()));
+  }
   std::string all() {
     char buffer[1000];
     const ssize_t n = read(ends_[0], buffer, sizeof buffer);
     if (n > 0) text_.append(buffer, static_cast<size_t>(n));
     return text_;
   }
-  bool wait_for(const std::string& text) { return wait_until([&] { return all() == text; }); }
+  bool wait_for(const std::string& text) {
+    return wait_until([&] { return all() == text; });
+  }
 
  private:
   int ends_[2];
   std::string text_;
 };
 
-// A caller with a rank: 'f' with a digit: SCHED_FIFO of ten times that priority; 'n' with a digit: nice 5 minus it.
+// A caller with a rank: 'f' with a digit: SCHED_FIFO of ten times that priority; 'n' with a digit: nice 5
+// minus it.
 bool take_rank(const char* rank) {
   if (rank[0] == 'f') {
     const sched_param parameter{(rank[1] - '0') * 10};
@@ -642,7 +648,8 @@ TEST_F(Blocking, E11_AThreadMayBlockWhileOthersWorkOnTheSameDescriptor) {
   });
 }
 
-// A thread that may be cancelled: what pthread_create wants, with no C++ frame that would catch the unwinding.
+// A thread that may be cancelled: what pthread_create wants, with no C++ frame that would catch the
+// unwinding.
 struct Cancellable {
   ssize_t (*call)(mqd_t);
   int fd;

@@ -123,7 +123,8 @@ TEST_F(Notify, F2_TypesAndSignalNumbers) {
 TEST_F(Notify, F2_BadDescriptors) {
   in_new_namespace([](const std::string& dir) {
     const UniqueFd queue = make_queue();
-    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC)), directory(open(dir.c_str(), O_RDONLY | O_CLOEXEC)),
+    const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC)),
+        directory(open(dir.c_str(), O_RDONLY | O_CLOEXEC)),
         path(open((dir + "/a").c_str(), O_PATH | O_CLOEXEC));
     sigevent thread = event_of(SIGEV_THREAD);
     thread.sigev_notify_function = [](sigval) {};

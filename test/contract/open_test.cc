@@ -196,7 +196,8 @@ TEST_F(Open, C4_AttributesCountOnlyForANewQueue) {
   in_new_namespace([](const std::string&) {
     const UniqueFd made(open_with("/a", 3, 7));
     EXPECT_EQ((Shape{3, 7}), shape_of(made.get()));
-    for (const auto& [maxmsg, msgsize] : {Shape{5, 9}, Shape{0, 0}, Shape{-1, -1}, Shape{1L << 40, 1L << 40}}) {
+    for (const auto& [maxmsg, msgsize] :
+         {Shape{5, 9}, Shape{0, 0}, Shape{-1, -1}, Shape{1L << 40, 1L << 40}}) {
       const UniqueFd fd(open_with("/a", maxmsg, msgsize));
       EXPECT_OK(fd.get()) << maxmsg;
       EXPECT_EQ((Shape{3, 7}), shape_of(fd.get()));
@@ -224,8 +225,9 @@ TEST_F(Open, C5_AttributesOutOfRange) {
     run_as(kAlice, [] {
       for (const auto& [maxmsg, msgsize] :
            {Shape{0, 1}, Shape{1, 0}, Shape{0, 0}, Shape{-1, 1}, Shape{1, -1}, Shape{11, 1}, Shape{1, 8193},
-            Shape{65537, 1}, Shape{1, 16777217}, Shape{1L << 31, 1}, Shape{1L << 32, 1}, Shape{(1L << 32) + 1, 1},
-            Shape{1, (1L << 32) + 1}, Shape{1L << 62, 1L << 62}, Shape{LONG_MAX, 1}, Shape{1, LONG_MIN}}) {
+            Shape{65537, 1}, Shape{1, 16777217}, Shape{1L << 31, 1}, Shape{1L << 32, 1},
+            Shape{(1L << 32) + 1, 1}, Shape{1, (1L << 32) + 1}, Shape{1L << 62, 1L << 62}, Shape{LONG_MAX, 1},
+            Shape{1, LONG_MIN}}) {
         EXPECT_ERRNO(EINVAL, open_with("/a", maxmsg, msgsize)) << maxmsg << " " << msgsize;
       }
       EXPECT_ERRNO(ENOENT, mq().unlink("/a")) << "nothing was left behind";
@@ -237,9 +239,8 @@ TEST_F(Open, C5_AttributesOutOfRange) {
 TEST_F(Open, C5_OrderOfTheChecks) {
   in_new_namespace([](const std::string& dir) {
     ASSERT_OK(chmod(dir.c_str(), 01755));
-    run_as(kAlice, [] {
-      EXPECT_ERRNO(EACCES, open_with("/a", 0, 0)) << "the directory, then the attributes";
-    });
+    run_as(kAlice,
+           [] { EXPECT_ERRNO(EACCES, open_with("/a", 0, 0)) << "the directory, then the attributes"; });
     ASSERT_EQ(0, Target::current().set_limit("queues_max", 0));
     run_as(kAlice, [] { EXPECT_ERRNO(EACCES, open_with("/a", 1, 1)) << "the directory, then queues_max"; });
     ASSERT_OK(chmod(dir.c_str(), 01777));

@@ -20,7 +20,8 @@ namespace {
 
 class Poll : public TargetTest {};
 
-constexpr short kAll = POLLIN | POLLRDNORM | POLLPRI | POLLRDBAND | POLLOUT | POLLWRNORM | POLLWRBAND | POLLRDHUP;
+constexpr short kAll =
+    POLLIN | POLLRDNORM | POLLPRI | POLLRDBAND | POLLOUT | POLLWRNORM | POLLWRBAND | POLLRDHUP;
 constexpr short kReadable = POLLIN | POLLRDNORM;
 constexpr short kWritable = POLLOUT | POLLWRNORM;
 
@@ -68,7 +69,8 @@ TEST_F(Poll, E10_TheAccessModeDoesNotMatter) {
   in_new_namespace([](const std::string&) {
     const UniqueFd fd(create_queue("a", 2, 10));
     ASSERT_OK(send(fd.get(), "1"));
-    const UniqueFd reader(mq().open("/a", O_RDONLY, 0, nullptr)), writer(mq().open("/a", O_WRONLY, 0, nullptr));
+    const UniqueFd reader(mq().open("/a", O_RDONLY, 0, nullptr)),
+        writer(mq().open("/a", O_WRONLY, 0, nullptr));
     const UniqueFd neither(mq().open("/b", O_WRONLY | O_RDWR | O_CREAT, 0600, nullptr));
     EXPECT_EQ(kReadable | kWritable, readiness(reader.get()));
     EXPECT_EQ(kReadable | kWritable, readiness(writer.get()));

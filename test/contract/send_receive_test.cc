@@ -28,8 +28,8 @@ constexpr unsigned kTooHighPriority = 32768;
 
 // Not mapped; mapped for nobody; the kernel's half; reaching from a good page into a bad one.
 struct BadPointers {
-  char* const page_pair = static_cast<char*>(
-      mmap(nullptr, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* const page_pair =
+      static_cast<char*>(mmap(nullptr, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   char* const straddling = page_pair + 4096 - 4;
   BadPointers() { mprotect(page_pair + 4096, 4096, PROT_NONE); }
   ~BadPointers() { munmap(page_pair, 2 * 4096); }
@@ -84,7 +84,7 @@ class Descriptors {
 struct Timeout {
   const char* what;
   const timespec* value;
-  int error;          // of the value itself
+  int error;  // of the value itself
   bool is_past = false;
 };
 
@@ -119,7 +119,8 @@ TEST_F(SendReceive, E1_TheTimeoutIsCheckedFirst) {
         for (const Descriptor& descriptor : descriptors.all()) {
           EXPECT_ERRNO(timeout.error, mq().timedsend(descriptor.fd, "x", 1, 0, timeout.value))
               << timeout.what << ", " << descriptor.what;
-          EXPECT_ERRNO(timeout.error, mq().timedsend(descriptor.fd, "x", 1000, kTooHighPriority, timeout.value));
+          EXPECT_ERRNO(timeout.error,
+                       mq().timedsend(descriptor.fd, "x", 1000, kTooHighPriority, timeout.value));
           EXPECT_ERRNO(timeout.error, mq().timedreceive(descriptor.fd, buffer, 0, nullptr, timeout.value))
               << timeout.what << ", " << descriptor.what;
         }
@@ -155,8 +156,8 @@ TEST_F(SendReceive, E2_SendChecksInThisOrder) {
                                                                     : 0;
                 const int result =
                     errno_of_call(mq().timedsend(descriptor.fd, data, size, priority, timeout.value));
-                ASSERT_EQ(expected, result) << timeout.what << ", " << descriptor.what << ", priority " << priority
-                                            << ", size " << size << (full ? ", full" : "");
+                ASSERT_EQ(expected, result) << timeout.what << ", " << descriptor.what << ", priority "
+                                            << priority << ", size " << size << (full ? ", full" : "");
                 if (full) {
                   ASSERT_EQ("full", receive_text(queue.get()));
                 }
@@ -302,7 +303,8 @@ TEST_F(SendReceive, E4_TheDeadlineIsAbsoluteRealTime) {
     const auto has_passed = [](const timespec& deadline) {
       timespec now{};
       clock_gettime(CLOCK_REALTIME, &now);
-      return now.tv_sec > deadline.tv_sec || (now.tv_sec == deadline.tv_sec && now.tv_nsec >= deadline.tv_nsec);
+      return now.tv_sec > deadline.tv_sec ||
+             (now.tv_sec == deadline.tv_sec && now.tv_nsec >= deadline.tv_nsec);
     };
     timespec deadline = deadline_in_ms(60);
     EXPECT_ERRNO(ETIMEDOUT, mq().timedreceive(fd.get(), buffer, sizeof buffer, nullptr, &deadline));
@@ -395,7 +397,8 @@ TEST_F(SendReceive, E12_ABadPointerIsEfaultInEveryArgument) {
       EXPECT_ERRNO(EFAULT, mq().timedreceive(fd.get(), buffer, sizeof buffer, nullptr, pointer));
     }
     // libc reads the type itself, and crashes where it can't: only what the kernel is left to read.
-    auto* event = reinterpret_cast<sigevent*>(bad.straddling + 4 - offsetof(sigevent, sigev_notify) - sizeof(int));
+    auto* event =
+        reinterpret_cast<sigevent*>(bad.straddling + 4 - offsetof(sigevent, sigev_notify) - sizeof(int));
     event->sigev_notify = SIGEV_SIGNAL;
     EXPECT_ERRNO(EFAULT, mq().notify(fd.get(), event));
     EXPECT_ERRNO(EFAULT, mq().notify(-1, event)) << "before the descriptor";

@@ -296,7 +296,11 @@ TEST_F(Superblock, A11_NoAccessControlLists) {
       const char* name = "system.posix_acl_access";
       EXPECT_ERRNO(EOPNOTSUPP, setxattr(path.c_str(), name, acl, sizeof acl, 0));
       EXPECT_ERRNO(EINVAL, setxattr(path.c_str(), name, acl, 3, 0));
-      EXPECT_ERRNO(EOPNOTSUPP, getxattr(path.c_str(), name, value, sizeof value));
+      if (MQ_DIFFERENCE("FUSE reads an access control list as absent; to refuse it would cost ls -l a request a file")) {
+        EXPECT_ERRNO(ENODATA, getxattr(path.c_str(), name, value, sizeof value));
+      } else {
+        EXPECT_ERRNO(EOPNOTSUPP, getxattr(path.c_str(), name, value, sizeof value));
+      }
       EXPECT_ERRNO(EOPNOTSUPP, removexattr(path.c_str(), name));
     }
   });

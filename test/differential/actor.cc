@@ -119,7 +119,9 @@ class Step {
   }
 
   const char* name() const { return names()[static_cast<size_t>(o_.name)].text.c_str(); }
-  std::string path() const { return shared_.mount_dir + ("/" + names()[static_cast<size_t>(o_.name)].text.substr(1)); }
+  std::string path() const {
+    return shared_.mount_dir + ("/" + names()[static_cast<size_t>(o_.name)].text.substr(1));
+  }
 
   const timespec* timeout(timespec& storage) const {
     clock_gettime(CLOCK_REALTIME, &storage);
@@ -154,7 +156,9 @@ class Step {
     const int text = snprintf(message, sizeof message, "%u.", slot_.step);
     if (size > static_cast<size_t>(text) && size <= sizeof message)
       memset(message + text, 'x', size - static_cast<size_t>(text));
-    const char* data = o_.value[2] == kGood ? message : o_.value[2] == kNullPointer ? nullptr : bad<const char>();
+    const char* data = o_.value[2] == kGood          ? message
+                       : o_.value[2] == kNullPointer ? nullptr
+                                                     : bad<const char>();
     const auto priority = static_cast<unsigned>(o_.value[1]);
     timespec storage;
     result(o_.kind == Kind::kSend ? mq_.send(fd_of(o_.slot), data, size, priority)
@@ -259,12 +263,14 @@ class Step {
         wanted.mq_curmsgs = 5;
         mq_attr* pointer = entry.null ? nullptr : entry.bad_pointer ? bad<mq_attr>() : &wanted;
         errno = 0;
-        return put(o_.slot, mq_.open(name(), static_cast<int>(o_.value[0]), static_cast<mode_t>(o_.value[1]), pointer));
+        return put(o_.slot, mq_.open(name(), static_cast<int>(o_.value[0]), static_cast<mode_t>(o_.value[1]),
+                                     pointer));
       }
       case Kind::kOpenFile:
         vacate(o_.slot);
         errno = 0;
-        return put(o_.slot, open(path().c_str(), static_cast<int>(o_.value[0]), static_cast<mode_t>(o_.value[1])));
+        return put(o_.slot,
+                   open(path().c_str(), static_cast<int>(o_.value[0]), static_cast<mode_t>(o_.value[1])));
       case Kind::kMqClose:
       case Kind::kClose: {
         const int fd = fd_of(o_.slot);
@@ -324,7 +330,8 @@ class Step {
         setfsuid(static_cast<uid_t>(o_.value[0]));
         return result(0);
       case Kind::kNice:
-        return result(setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), static_cast<int>(o_.value[0])));
+        return result(
+            setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), static_cast<int>(o_.value[0])));
       case Kind::kFork:
         return fork_process();
       case Kind::kThread:
@@ -347,7 +354,9 @@ class Step {
   // The queue that the step was about, as everybody can see it.
   void observe() {
     const int number = o_.kind == Kind::kDup || o_.kind == Kind::kDup2 ? o_.other : o_.slot;
-    if (o_.kind > Kind::kNotify || o_.kind == Kind::kUnlink || o_.kind == Kind::kUnlinkFile || number >= kSlots) return;
+    if (o_.kind > Kind::kNotify || o_.kind == Kind::kUnlink || o_.kind == Kind::kUnlinkFile ||
+        number >= kSlots)
+      return;
     const int fd = process_.descriptors[number];
     mq_attr attr{};
     if (fd < 0) return;

@@ -1,8 +1,8 @@
-// Who carries the steps out: processes and threads that wait for one in shared memory, do it, and leave its outcome
-// there as text.
+// Who carries the steps out: processes and threads that wait for one in shared memory, do it, and leave its
+// outcome there as text.
 //
-// The memory is a memfd at kSharedFd of every process, so it survives fork and exec. `posted` and `done` of an actor
-// count its steps: they differ while it works, or is blocked. `bell` is rung with each outcome.
+// The memory is a memfd at kSharedFd of every process, so it survives fork and exec. `posted` and `done` of
+// an actor count its steps: they differ while it works, or is blocked. `bell` is rung with each outcome.
 #pragma once
 
 #include <atomic>

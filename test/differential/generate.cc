@@ -15,13 +15,13 @@ struct Weight {
   int weight;
 };
 constexpr Weight kWeights[] = {
-    {Kind::kOpen, 60},        {Kind::kOpenFile, 12},    {Kind::kMqClose, 18},   {Kind::kClose, 8},
-    {Kind::kDup, 8},          {Kind::kDup2, 5},         {Kind::kUnlink, 18},    {Kind::kUnlinkFile, 3},
-    {Kind::kSend, 150},       {Kind::kTimedSend, 40},   {Kind::kReceive, 140},  {Kind::kTimedReceive, 40},
-    {Kind::kGetattr, 15},     {Kind::kSetattr, 15},     {Kind::kNotify, 40},    {Kind::kTakeSignals, 20},
-    {Kind::kSetNonblock, 15}, {Kind::kSetCloexec, 4},   {Kind::kFstat, 6},      {Kind::kChmod, 4},
-    {Kind::kList, 4},         {Kind::kSetFsuid, 3},     {Kind::kNice, 3},       {Kind::kSpawn, 5},
-    {Kind::kFork, 5},         {Kind::kThread, 5},       {Kind::kExec, 1},       {Kind::kExit, 2},
+    {Kind::kOpen, 60},        {Kind::kOpenFile, 12},  {Kind::kMqClose, 18},  {Kind::kClose, 8},
+    {Kind::kDup, 8},          {Kind::kDup2, 5},       {Kind::kUnlink, 18},   {Kind::kUnlinkFile, 3},
+    {Kind::kSend, 150},       {Kind::kTimedSend, 40}, {Kind::kReceive, 140}, {Kind::kTimedReceive, 40},
+    {Kind::kGetattr, 15},     {Kind::kSetattr, 15},   {Kind::kNotify, 40},   {Kind::kTakeSignals, 20},
+    {Kind::kSetNonblock, 15}, {Kind::kSetCloexec, 4}, {Kind::kFstat, 6},     {Kind::kChmod, 4},
+    {Kind::kList, 4},         {Kind::kSetFsuid, 3},   {Kind::kNice, 3},      {Kind::kSpawn, 5},
+    {Kind::kFork, 5},         {Kind::kThread, 5},     {Kind::kExec, 1},      {Kind::kExit, 2},
     {Kind::kKill, 2},         {Kind::kSignal, 12}};
 
 }  // namespace
@@ -149,7 +149,8 @@ Operation Generator::fill(Kind kind, const World& world) {
       break;
     }
     case Kind::kNotify:
-      // A thread of a notification runs with no signal blocked: one that is pending for the process would kill it.
+      // A thread of a notification runs with no signal blocked: one that is pending for the process would
+      // kill it.
       o.value[0] = chance(90) ? below(kSignalZero + 1) : kBadType + below(kNotifyWhats - kBadType);
       if (threads_ && (o.value[0] == kSignal1 || o.value[0] == kSignal2)) o.value[0] = kThreadFunction;
       break;
@@ -175,7 +176,12 @@ Operation Generator::next(const World& world) {
     const Operation operation = fill(pick_kind(), world);
     const std::string kind = to_line(operation);
     if (without_.count(kind.substr(0, kind.find(' '))) != 0) continue;
-    if (operation.kind == Kind::kSignal && operation.value[0] != 0 && without_.count("restart") != 0) continue;
+    if (operation.kind == Kind::kSignal && operation.value[0] != 0 && without_.count("restart") != 0)
+      continue;
+    const bool opens = operation.kind == Kind::kOpen || operation.kind == Kind::kOpenFile;
+    if (opens && (operation.value[0] & O_ACCMODE) == O_ACCMODE && without_.count("mode3") != 0) continue;
+    const bool sends = operation.kind == Kind::kSend || operation.kind == Kind::kTimedSend;
+    if (sends && operation.value[2] != kGood && without_.count("bad_data") != 0) continue;
     if (world.allows(operation)) return operation;
   }
   return {};

@@ -1,5 +1,5 @@
-// Random steps that are worth taking: most of them on queues that exist and descriptors that are open, the others wrong
-// in every way there is.
+// Random steps that are worth taking: most of them on queues that exist and descriptors that are open, the
+// others wrong in every way there is.
 #pragma once
 
 #include <random>
@@ -12,7 +12,8 @@ namespace mqueuefs::differential {
 
 class Generator {
  public:
-  /// The same seed and the same worlds give the same steps. `without` are kinds that are left out.
+  /// The same seed and the same worlds give the same steps. `without` are kinds that are left out;
+  /// also: restart (signals under SA_RESTART), mode3 (access mode 3), bad_data (bad pointers to send from).
   explicit Generator(uint64_t seed, std::set<std::string> without = {})
       : random_(seed), without_(std::move(without)), threads_(chance(20)) {}
 

@@ -47,7 +47,8 @@ void mount_queues(Shared* shared) {
   const pid_t helper = fork();
   if (helper == 0) {
     unsetenv("LD_PRELOAD");
-    execlp(program != nullptr ? program : "mqueuefs", "mount.fuse.mqueuefs", "none", shared->mount_dir, nullptr);
+    execlp(program != nullptr ? program : "mqueuefs", "mount.fuse.mqueuefs", "none", shared->mount_dir,
+           nullptr);
     _exit(127);
   }
   int status = -1;
@@ -126,8 +127,9 @@ void run_leader(const char* dir) {
   if (mount("proc", "/proc", "proc", 0, nullptr) != 0) fail(shared, "mount /proc");
   snprintf(shared->mount_dir, sizeof shared->mount_dir, "%s/mount", dir);
   mkdir(shared->mount_dir, 0755);
-  // An account that nobody shares: in the kernel it counts for all namespaces of a user. (Not for ours, whose account is
-  // the namespace's own: with a real uid that is not the effective one, a program would not be preloaded into.)
+  // An account that nobody shares: in the kernel it counts for all namespaces of a user. (Not for ours, whose
+  // account is the namespace's own: with a real uid that is not the effective one, a program would not be
+  // preloaded into.)
   const auto target = static_cast<TargetKind>(shared->target);
   const bool is_kernel = target == TargetKind::kKernel || target == TargetKind::kBroken;
   const auto account = static_cast<uid_t>(300'000 + std::hash<std::string>()(dir) % 100'000'000);

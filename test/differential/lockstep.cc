@@ -5,8 +5,8 @@
 namespace mqueuefs::differential {
 namespace {
 
-constexpr int64_t kPatienceMs = 4000;
-constexpr int kLookUs = 150;       // for an actor that may have gone to sleep
+constexpr int64_t kPatienceMs = 3000;
+constexpr int kLookUs = 150;         // for an actor that may have gone to sleep
 constexpr int kPatienceUs = 20'000;  // for one who will finish
 
 int64_t now_ms() {
@@ -110,10 +110,15 @@ bool Lockstep::settle_oracle(const Operation& o, int posted, Outcomes& outcomes)
 std::optional<Difference> Lockstep::hold_subject(const Operation& o, int posted, const Outcomes& expected) {
   const int64_t deadline = now_ms() + kPatienceMs;
   for (const auto& [actor, outcome] : expected) {
+    bool waited = false;
     for (uint32_t bell = subject_->bell(); !subject_->is_done(actor); bell = subject_->bell()) {
+      if (waited && subject_->is_dead(actor))
+        return difference(actor_name(actor) + " died; expected: " + outcome);
       if (now_ms() > deadline)
         return difference(actor_name(actor) + " does not finish; expected: " + outcome);
+      // Looked at only after a while: it costs as much as a step.
       subject_->wait(bell, kPatienceUs);
+      waited = true;
     }
     const std::string got = subject_->outcome(actor);
     if (got != outcome)
@@ -125,10 +130,12 @@ std::optional<Difference> Lockstep::hold_subject(const Operation& o, int posted,
     // Who has just gone to sleep must have got there, before the next step is asked for.
     const bool moved = actor == posted || (o.kind == Kind::kSignal && o.actor == actor);
     while (moved && !subject_->is_done(actor) && !subject_->is_settled(actor)) {
+      if (subject_->is_dead(actor)) return difference(actor_name(actor) + " died; expected: it is blocked");
       if (now_ms() > deadline) return difference(actor_name(actor) + " neither finishes nor sleeps");
     }
     if (subject_->is_done(actor))
-      return difference(actor_name(actor) + "\n  expected: it is blocked\n  got:      " + subject_->outcome(actor));
+      return difference(actor_name(actor) +
+                        "\n  expected: it is blocked\n  got:      " + subject_->outcome(actor));
   }
   return {};
 }

@@ -1,7 +1,8 @@
-// The same program on two sandboxes, step by step: the oracle first says what is right, then the other is held to it.
+// The same program on two sandboxes, step by step: the oracle first says what is right, then the other is
+// held to it.
 //
-// A step is over when the actor has finished or is blocked, and so is everybody whom the step has woken. What counts:
-// who finished, with which outcome, and who is blocked.
+// A step is over when the actor has finished or is blocked, and so is everybody whom the step has woken. What
+// counts: who finished, with which outcome, and who is blocked.
 #pragma once
 
 #include <map>
@@ -42,7 +43,8 @@ struct Difference {
 
 class Lockstep {
  public:
-  /// `subject` null: the oracle alone, for recording. `oracle` null: the answers come from elsewhere (`follow`).
+  /// `subject` null: the oracle alone, for recording. `oracle` null: the answers come from elsewhere
+  /// (`follow`).
   Lockstep(Sandbox* oracle, Sandbox* subject) : oracle_(oracle), subject_(subject) {}
 
   /// From nothing: no process but process 0, no queue. False: a sandbox does not answer.

@@ -206,14 +206,15 @@ int run(const Options& options, Tester& tester) {
     ++programs;
     if (!found.difference) continue;
     ++differences;
-    printf("seed %lu differs in step %zu: %s\n", seed, found.difference->step, found.difference->text.c_str());
+    printf("seed %lu differs in step %zu: %s\n", seed, found.difference->step,
+           found.difference->text.c_str());
     const Tester::Run shortest = tester.shrink_run(found);
     print("shortest", seed, shortest);
     if (!options.keep_going) break;
   }
   const double seconds = now() - start;
-  printf("%ld programs, %ld operations, %.0f s, %.0f operations/s, %ld differences\n", programs, operations, seconds,
-         static_cast<double>(operations) / seconds, differences);
+  printf("%ld programs, %ld operations, %.0f s, %.0f operations/s, %ld differences\n", programs, operations,
+         seconds, static_cast<double>(operations) / seconds, differences);
   return differences == 0 ? 0 : 1;
 }
 
@@ -252,7 +253,8 @@ bool parse_target(const char* text, TargetKind& target) {
 
 int usage() {
   fprintf(stderr,
-          "usage: differential [--oracle TARGET] [--subject TARGET] [--seed N] [--operations N] [--seconds N] [--steps N]\n"
+          "usage: differential [--oracle TARGET] [--subject TARGET] [--seed N] [--operations N] [--seconds "
+          "N] [--steps N]\n"
           "                    [--without KIND,...] [--keep-going] [--verbose]\n"
           "       differential --record FILE [--programs N] [--seed N]\n"
           "       differential --replay FILE [--subject TARGET]\n"
@@ -270,7 +272,9 @@ int run_main(int argc, char** argv) {
     bool takes_value = true;
     if (option == "--self-test" || option == "--keep-going" || option == "--verbose") {
       takes_value = false;
-      (option == "--self-test" ? options.self_test : option == "--verbose" ? options.verbose : options.keep_going) = true;
+      (option == "--self-test" ? options.self_test
+       : option == "--verbose" ? options.verbose
+                               : options.keep_going) = true;
     } else if (value == nullptr) {
       return usage();
     } else if (option == "--oracle" || option == "--subject") {

@@ -9,16 +9,22 @@ namespace mqueuefs::differential {
 namespace {
 
 constexpr const char* kKindNames[] = {
-    "open",    "open_file", "mq_close", "close",        "dup",          "dup2",        "unlink", "unlink_file",
-    "send",    "timedsend", "receive",  "timedreceive", "getattr",      "setattr",     "notify", "take_signals",
-    "nonblock", "cloexec",  "fstat",    "chmod",        "list",         "setfsuid",    "nice",   "spawn",
-    "fork",    "thread",    "exec",     "exit",         "kill",         "signal"};
+    "open",     "open_file", "mq_close", "close",        "dup",     "dup2",     "unlink", "unlink_file",
+    "send",     "timedsend", "receive",  "timedreceive", "getattr", "setattr",  "notify", "take_signals",
+    "nonblock", "cloexec",   "fstat",    "chmod",        "list",    "setfsuid", "nice",   "spawn",
+    "fork",     "thread",    "exec",     "exit",         "kill",    "signal"};
 static_assert(std::size(kKindNames) == static_cast<size_t>(Kind::kKinds));
 
-constexpr const char* kTimeoutNames[] = {"NULL",       "past",          "in_3_ms",          "far",
-                                         "{1, 1e9}",   "{-1, 0}",       "(void *)8"};
-constexpr const char* kNotifyNames[] = {"NULL",       "SIGEV_NONE",   "SIGEV_SIGNAL SIGRTMIN+1", "SIGEV_SIGNAL SIGRTMIN+2",
-                                        "SIGEV_SIGNAL 0", "SIGEV_THREAD", "type 3",               "SIGEV_SIGNAL 65",
+constexpr const char* kTimeoutNames[] = {"NULL",     "past",    "in_3_ms",  "far",
+                                         "{1, 1e9}", "{-1, 0}", "(void *)8"};
+constexpr const char* kNotifyNames[] = {"NULL",
+                                        "SIGEV_NONE",
+                                        "SIGEV_SIGNAL SIGRTMIN+1",
+                                        "SIGEV_SIGNAL SIGRTMIN+2",
+                                        "SIGEV_SIGNAL 0",
+                                        "SIGEV_THREAD",
+                                        "type 3",
+                                        "SIGEV_SIGNAL 65",
                                         "(void *)8"};
 
 std::string flags_text(int64_t flags) {
@@ -44,16 +50,18 @@ std::string octal(int64_t mode) {
 }
 
 std::string call_text(const Operation& o) {
-  const std::string slot = slot_text(o.slot), name = o.name < 0 || o.name >= static_cast<int>(names().size())
-                                                         ? "?"
-                                                         : std::string(names()[static_cast<size_t>(o.name)].shown);
+  const std::string slot = slot_text(o.slot),
+                    name = o.name < 0 || o.name >= static_cast<int>(names().size())
+                               ? "?"
+                               : std::string(names()[static_cast<size_t>(o.name)].shown);
   const auto number = [&](int i) { return std::to_string(o.value[i]); };
   switch (o.kind) {
     case Kind::kOpen:
       return slot + " = mq_open(" + name + ", " + flags_text(o.value[0]) + ", " + octal(o.value[1]) + ", " +
              attributes()[static_cast<size_t>(o.value[2])].shown + ");";
     case Kind::kOpenFile:
-      return slot + " = openat(mount, " + name + ", " + flags_text(o.value[0]) + ", " + octal(o.value[1]) + ");";
+      return slot + " = openat(mount, " + name + ", " + flags_text(o.value[0]) + ", " + octal(o.value[1]) +
+             ");";
     case Kind::kMqClose:
       return "mq_close(" + slot + ");";
     case Kind::kClose:
@@ -69,20 +77,29 @@ std::string call_text(const Operation& o) {
     case Kind::kSend:
     case Kind::kTimedSend:
       return std::string(o.kind == Kind::kSend ? "mq_send(" : "mq_timedsend(") + slot + ", " +
-             (o.value[2] == kGood ? "message" : o.value[2] == kNullPointer ? "NULL" : "(void *)8") + ", " +
-             number(0) + ", " + number(1) +
+             (o.value[2] == kGood          ? "message"
+              : o.value[2] == kNullPointer ? "NULL"
+                                           : "(void *)8") +
+             ", " + number(0) + ", " + number(1) +
              (o.kind == Kind::kSend ? "" : std::string(", ") + kTimeoutNames[o.value[3]]) + ");";
     case Kind::kReceive:
     case Kind::kTimedReceive:
-      return std::string(o.kind == Kind::kReceive ? "mq_receive(" : "mq_timedreceive(") + slot + ", buffer, " +
-             number(0) + ", " + (o.value[1] != 0 ? "&priority" : "NULL") +
+      return std::string(o.kind == Kind::kReceive ? "mq_receive(" : "mq_timedreceive(") + slot +
+             ", buffer, " + number(0) + ", " + (o.value[1] != 0 ? "&priority" : "NULL") +
              (o.kind == Kind::kReceive ? "" : std::string(", ") + kTimeoutNames[o.value[3]]) + ");";
     case Kind::kGetattr:
-      return "mq_getattr(" + slot + (o.value[0] == kGood ? ", &attr);" : o.value[0] == kNullPointer ? ", NULL);" : ", (void *)8);");
+      return "mq_getattr(" + slot +
+             (o.value[0] == kGood          ? ", &attr);"
+              : o.value[0] == kNullPointer ? ", NULL);"
+                                           : ", (void *)8);");
     case Kind::kSetattr:
       return "mq_setattr(" + slot + ", " +
-             (o.value[1] == kGood ? "&(struct mq_attr){" + number(0) + "}" : o.value[1] == kNullPointer ? "NULL" : "(void *)8") +
-             (o.value[2] == kGood ? ", &old);" : o.value[2] == kNullPointer ? ", NULL);" : ", (void *)8);");
+             (o.value[1] == kGood          ? "&(struct mq_attr){" + number(0) + "}"
+              : o.value[1] == kNullPointer ? "NULL"
+                                           : "(void *)8") +
+             (o.value[2] == kGood          ? ", &old);"
+              : o.value[2] == kNullPointer ? ", NULL);"
+                                           : ", (void *)8);");
     case Kind::kNotify:
       return "mq_notify(" + slot + ", " + kNotifyNames[o.value[0]] + ");";
     case Kind::kTakeSignals:
@@ -114,7 +131,8 @@ std::string call_text(const Operation& o) {
     case Kind::kKill:
       return "/* the tester kills this process */";
     case Kind::kSignal:
-      return std::string("/* the tester sends it a signal ") + (o.value[0] != 0 ? "with" : "without") + " SA_RESTART */";
+      return std::string("/* the tester sends it a signal ") + (o.value[0] != 0 ? "with" : "without") +
+             " SA_RESTART */";
     case Kind::kKinds:
       break;
   }
@@ -124,11 +142,13 @@ std::string call_text(const Operation& o) {
 }  // namespace
 
 bool may_block(Kind kind) {
-  return kind == Kind::kSend || kind == Kind::kTimedSend || kind == Kind::kReceive || kind == Kind::kTimedReceive;
+  return kind == Kind::kSend || kind == Kind::kTimedSend || kind == Kind::kReceive ||
+         kind == Kind::kTimedReceive;
 }
 
 bool ends_soon(const Operation& operation) {
-  return (operation.kind == Kind::kTimedSend || operation.kind == Kind::kTimedReceive) && operation.value[3] == kSoon;
+  return (operation.kind == Kind::kTimedSend || operation.kind == Kind::kTimedReceive) &&
+         operation.value[3] == kSoon;
 }
 
 const std::vector<NameEntry>& names() {
@@ -167,7 +187,8 @@ const std::vector<AttributesEntry>& attributes() {
 
 std::string to_line(const Operation& o) {
   std::ostringstream line;
-  line << kKindNames[static_cast<int>(o.kind)] << ' ' << o.actor << ' ' << o.slot << ' ' << o.other << ' ' << o.name;
+  line << kKindNames[static_cast<int>(o.kind)] << ' ' << o.actor << ' ' << o.slot << ' ' << o.other << ' '
+       << o.name;
   for (const int64_t value : o.value)
     line << ' ' << value;
   return line.str();

@@ -1,9 +1,9 @@
 // One step of a random program, and how it is written down.
 //
 // Model: up to kMaxProcesses processes with kMaxThreads threads each are the *actors*; actor = process *
-// kMaxThreads + thread. A process has kSlots places for descriptors; numbers from kMinusOne on stand for things that
-// are no queue. Names, attributes, timeouts and signals are numbers too, of the tables in operation.cc. So a
-// program is a list of small numbers: it can be cut down, recorded and replayed.
+// kMaxThreads + thread. A process has kSlots places for descriptors; numbers from kMinusOne on stand for
+// things that are no queue. Names, attributes, timeouts and signals are numbers too, of the tables in
+// operation.cc. So a program is a list of small numbers: it can be cut down, recorded and replayed.
 #pragma once
 
 #include <mqueue.h>
@@ -23,37 +23,37 @@ inline constexpr int kSlots = 6;
 enum Special : int { kMinusOne = kSlots, kNotOpen, kDevNull, kDirectory, kPipe, kDescriptors };
 
 enum class Kind : int {
-  kOpen,         // name flags mode attributes -> slot     mq_open
-  kOpenFile,     // name flags mode            -> slot     open(2) under the mount
-  kMqClose,      // slot
-  kClose,        // slot                                   close(2)
-  kDup,          // slot -> slot
-  kDup2,         // slot -> slot                           onto what is open there
-  kUnlink,       // name                                   mq_unlink
-  kUnlinkFile,   // name                                   unlink(2)
-  kSend,         // slot size priority pointer
-  kTimedSend,    // slot size priority pointer, timeout
-  kReceive,      // slot size want_priority
-  kTimedReceive, // slot size want_priority, timeout
-  kGetattr,      // slot pointer
-  kSetattr,      // slot flags, pointers
-  kNotify,       // slot what
-  kTakeSignals,  //                                        what notifications have sent
-  kSetNonblock,  // slot on                                fcntl(F_SETFL)
-  kSetCloexec,   // slot on                                fcntl(F_SETFD)
-  kFstat,        // slot
-  kChmod,        // name mode
-  kList,         //                                        the directory
-  kSetFsuid,     // user
-  kNice,         // nice
+  kOpen,          // name flags mode attributes -> slot     mq_open
+  kOpenFile,      // name flags mode            -> slot     open(2) under the mount
+  kMqClose,       // slot
+  kClose,         // slot                                   close(2)
+  kDup,           // slot -> slot
+  kDup2,          // slot -> slot                           onto what is open there
+  kUnlink,        // name                                   mq_unlink
+  kUnlinkFile,    // name                                   unlink(2)
+  kSend,          // slot size priority pointer
+  kTimedSend,     // slot size priority pointer, timeout
+  kReceive,       // slot size want_priority
+  kTimedReceive,  // slot size want_priority, timeout
+  kGetattr,       // slot pointer
+  kSetattr,       // slot flags, pointers
+  kNotify,        // slot what
+  kTakeSignals,   //                                        what notifications have sent
+  kSetNonblock,   // slot on                                fcntl(F_SETFL)
+  kSetCloexec,    // slot on                                fcntl(F_SETFD)
+  kFstat,         // slot
+  kChmod,         // name mode
+  kList,          //                                        the directory
+  kSetFsuid,      // user
+  kNice,          // nice
   // Steps of the tester itself, on an actor that may be blocked.
-  kSpawn,        // process: a fresh one
-  kFork,         // process
-  kThread,       //
-  kExec,         //
-  kExit,         //
-  kKill,         //                                        SIGKILL
-  kSignal,       // restart: SIGUSR2 with SA_RESTART, else SIGUSR1 without
+  kSpawn,   // process: a fresh one
+  kFork,    // process
+  kThread,  //
+  kExec,    //
+  kExit,    //
+  kKill,    //                                        SIGKILL
+  kSignal,  // restart: SIGUSR2 with SA_RESTART, else SIGUSR1 without
   kKinds
 };
 
@@ -88,7 +88,18 @@ struct AttributesEntry {
 };
 const std::vector<AttributesEntry>& attributes();
 enum Timeout : int { kNoTimeout, kPast, kSoon, kFar, kBadNanoseconds, kNegative, kBadTimeout, kTimeouts };
-enum NotifyWhat : int { kNull, kNone, kSignal1, kSignal2, kSignalZero, kThreadFunction, kBadType, kBadSignal, kBadEvent, kNotifyWhats };
+enum NotifyWhat : int {
+  kNull,
+  kNone,
+  kSignal1,
+  kSignal2,
+  kSignalZero,
+  kThreadFunction,
+  kBadType,
+  kBadSignal,
+  kBadEvent,
+  kNotifyWhats
+};
 enum Pointer : int { kGood, kNullPointer, kBadPointer };
 
 /// One line: `kind actor slot other name value value value value`.

@@ -36,8 +36,8 @@ QueueTable load_library() {
   return table;
 }
 
-// The mistake: priorities above 30000 are taken for 30000. It shows only once two such messages meet, or one is
-// received with its priority.
+// The mistake: priorities above 30000 are taken for 30000. It shows only once two such messages meet, or one
+// is received with its priority.
 int broken_send(mqd_t queue, const char* data, size_t size, unsigned priority) {
   return mq_send(queue, data, size, priority > 30000 && priority < 32768 ? 30000 : priority);
 }
@@ -45,8 +45,8 @@ int broken_send(mqd_t queue, const char* data, size_t size, unsigned priority) {
 }  // namespace
 
 const QueueTable& queue_table(TargetKind target) {
-  static const QueueTable libc = {mq_open,         mq_close,   mq_unlink,  mq_send,  mq_timedsend, mq_receive,
-                                  mq_timedreceive, mq_getattr, mq_setattr, mq_notify};
+  static const QueueTable libc = {mq_open,    mq_close,        mq_unlink,  mq_send,    mq_timedsend,
+                                  mq_receive, mq_timedreceive, mq_getattr, mq_setattr, mq_notify};
   if (target == TargetKind::kLibrary) {
     static const QueueTable library = load_library();
     return library;

@@ -64,8 +64,8 @@ Sandbox::Sandbox(TargetKind target) {
   shared_ = new (mapped) Shared;
   shared_->target = static_cast<int>(target);
   const std::string preload = preload_of(target), socket = dir_ + "/mqueuefs.sock";
-  leader_ = static_cast<pid_t>(
-      syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNS | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  leader_ = static_cast<pid_t>(syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWNS | SIGCHLD,
+                                       nullptr, nullptr, nullptr, nullptr));
   if (leader_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(memory, kSharedFd);
@@ -101,9 +101,11 @@ Sandbox::~Sandbox() {
     for (int i = 0; waitpid(leader_, nullptr, WNOHANG) == 0; ++i) {
       // It may hang in a request to the file system, which nobody answers any more.
       if (i == 1000 && shared_->fuse_connection != 0) {
-        const std::string abort_file = "/sys/fs/fuse/connections/" + std::to_string(shared_->fuse_connection) + "/abort";
+        const std::string abort_file =
+            "/sys/fs/fuse/connections/" + std::to_string(shared_->fuse_connection) + "/abort";
         const int fd = open(abort_file.c_str(), O_WRONLY | O_CLOEXEC);
-        if (fd >= 0 && write(fd, "1", 1) != 1) fprintf(stderr, "%s: %s\n", abort_file.c_str(), strerror(errno));
+        if (fd >= 0 && write(fd, "1", 1) != 1)
+          fprintf(stderr, "%s: %s\n", abort_file.c_str(), strerror(errno));
         close(fd);
       }
       usleep(1000);
@@ -133,7 +135,8 @@ std::string Sandbox::outcome(int actor) const {
 }
 
 std::string Sandbox::proc_file(int actor, const char* file) const {
-  return "/proc/" + std::to_string(leader_) + "/root/proc/" + std::to_string(shared_->slots[actor].tid) + "/" + file;
+  return "/proc/" + std::to_string(leader_) + "/root/proc/" + std::to_string(shared_->slots[actor].tid) +
+         "/" + file;
 }
 
 bool Sandbox::is_asleep(int actor) const {
@@ -141,6 +144,11 @@ bool Sandbox::is_asleep(int actor) const {
   if (read_file(proc_file(actor, "stat"), text, sizeof text) == 0) return false;
   const char* state = strrchr(text, ')');
   return state != nullptr && strncmp(state, ") S", 3) == 0 && !is_done(actor);
+}
+
+bool Sandbox::is_dead(int actor) const {
+  char text[512];
+  return read_file(proc_file(actor, "stat"), text, sizeof text) == 0 && !is_done(actor);
 }
 
 int64_t Sandbox::switches_of(int actor) const {
@@ -151,10 +159,12 @@ int64_t Sandbox::switches_of(int actor) const {
 }
 
 bool Sandbox::is_settled(int actor) {
-  // Everything it asked for was asked before the first look, and the daemon answers in turn: so if it has not moved
-  // over two rounds, it waits for something that the daemon does not owe it.
+  // Everything it asked for was asked before the first look, and each round lets the daemon go through what
+  // is ready once: so if it has not moved over more rounds than an answer can take (to accept, to greet, to
+  // reply), it waits for something that the daemon does not owe it.
+  constexpr int kRounds = 8;
   const int64_t before = switches_of(actor);
-  for (int round = 0; round < 2; ++round)
+  for (int round = 0; round < kRounds; ++round)
     if (!is_asleep(actor) || !lead(Kind::kList, 0, 0)) return false;
   return is_asleep(actor) && switches_of(actor) == before;
 }

@@ -1,8 +1,8 @@
 // A target in namespaces of its own, and the tester's view of the actors in it.
 //
-// The first process in the sandbox, the *leader*, mounts the queues, starts fresh processes, delivers signals and waits
-// for ends, all on the tester's word: it is one more slot in the shared memory. It is the first process of a PID
-// namespace, so all ends with it, and it ends with the tester.
+// The first process in the sandbox, the *leader*, mounts the queues, starts fresh processes, delivers signals
+// and waits for ends, all on the tester's word: it is one more slot in the shared memory. It is the first
+// process of a PID namespace, so all ends with it, and it ends with the tester.
 #pragma once
 
 #include <sys/types.h>
@@ -28,10 +28,12 @@ class Sandbox {
   void post(int actor, const Operation& operation, uint32_t step);
   bool is_done(int actor) const;
   std::string outcome(int actor) const;
+  /// Its thread is gone, without an outcome.
+  bool is_dead(int actor) const;
   /// Sleeps in the kernel, and has not just finished. What it sleeps for is not told.
   bool is_asleep(int actor) const;
-  /// Blocked for good, as far as the target goes: asleep, while the daemon answered what came before. For targets
-  /// where an actor sleeps for a daemon's replies too.
+  /// Blocked for good, as far as the target goes: asleep, while the daemon answered what came before. For
+  /// targets where an actor sleeps for a daemon's replies too.
   bool is_settled(int actor);
   /// Counts what has finished: look at it first, then for what is done, then wait.
   uint32_t bell() const { return shared_->bell; }

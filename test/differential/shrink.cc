@@ -7,7 +7,8 @@ namespace {
 
 Program without(const Program& program, size_t from, size_t count) {
   Program rest(program.begin(), program.begin() + static_cast<std::ptrdiff_t>(from));
-  rest.insert(rest.end(), program.begin() + static_cast<std::ptrdiff_t>(std::min(from + count, program.size())),
+  rest.insert(rest.end(),
+              program.begin() + static_cast<std::ptrdiff_t>(std::min(from + count, program.size())),
               program.end());
   return rest;
 }

@@ -120,12 +120,13 @@ TEST_F(Mounting, FormOfMountFuse) {
 TEST_F(Mounting, MountEightFindsTheHelper) {
   in_private_namespaces([&](const std::string& dir) {
     // A helper in sbin of this mount namespace alone.
+    const TempDir layer;
+    const std::string options = "lowerdir=/sbin,upperdir=" + layer / "upper" + ",workdir=" + layer / "work";
     if (access("/sbin/mount.fuse.mqueuefs", F_OK) != 0) {
-      const TempDir upper;
-      ASSERT_OK(mkdir((upper / "up").c_str(), 0755));
-      ASSERT_OK(mkdir((upper / "work").c_str(), 0755));
-      const std::string options = "lowerdir=/sbin,upperdir=" + upper / "up" + ",workdir=" + upper / "work";
-      ASSERT_OK(symlink(mqueuefs_program().c_str(), (upper / "up" + "/mount.fuse.mqueuefs").c_str()));
+      ASSERT_OK(mount("none", layer.path().c_str(), "tmpfs", 0, nullptr));  // one overlay can't lie on another
+      ASSERT_OK(mkdir((layer / "upper").c_str(), 0755));
+      ASSERT_OK(mkdir((layer / "work").c_str(), 0755));
+      ASSERT_OK(symlink(mqueuefs_program().c_str(), (layer / "upper/mount.fuse.mqueuefs").c_str()));
       if (mount("overlay", "/sbin", "overlay", 0, options.c_str()) != 0) GTEST_SKIP() << "no overlay file system";
     }
     const CommandResult mounted = run_command({"mount", "-t", "fuse.mqueuefs", "none", dir, "-o", "nosuid"});

@@ -41,6 +41,14 @@ TEST(ParseMountOptions, AcceptsWhatFstabHas) {
   EXPECT_EQ(options.flags, 0u);
 }
 
+// What mount(8) repeats to the helper on `mount -o remount,ro DIR`.
+TEST(ParseMountOptions, AcceptsWhatMountinfoShows) {
+  const MountOptions options = parsed("rw,nosuid,nodev,noexec,relatime,user_id=0,group_id=0,default_permissions,"
+                                      "allow_other,remount,ro");
+  EXPECT_TRUE(options.remount);
+  EXPECT_TRUE((options.flags & control::kMountReadOnly) != 0);
+}
+
 TEST(ParseMountOptions, UnknownWordIsReturned) {
   MountOptions options;
   EXPECT_EQ(parse_mount_options("ro,uid=3,rw", false, options), "uid=3");
