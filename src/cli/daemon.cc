@@ -56,8 +56,12 @@ void add_daemon(Program& program) {
   command->add_option("--max-user-memory", options->max_user_memory, "What the messages of one user may take")
       ->option_text("BYTES")
       ->transform(CLI::AsSizeValue(false));
-  command->add_option("--max-namespaces", options->max_namespaces_per_user, "Of one user [1024]")->option_text("N");
-  command->add_option("--max-connections", options->max_connections_per_user, "Of one user [4096]")->option_text("N");
+  command->add_option("--max-namespaces", options->max_namespaces_per_user, "Of one user [1024]")
+      ->option_text("N")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--max-connections", options->max_connections_per_user, "Of one user [4096]")
+      ->option_text("N")
+      ->check(CLI::PositiveNumber);
   command->add_option("--log-level", options->log_level, "trace, debug, info (the default), warn, error, off")
       ->option_text("LEVEL")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));

@@ -188,8 +188,10 @@ std::string explain_send(const Attempt& attempt, Error error, const TransferFact
       }
       break;
     case EMSGSIZE:
-      return line(attempt, "the message has " + std::to_string(facts.size) + " bytes, over the queue's msgsize " +
-                               std::to_string(facts.msgsize), EMSGSIZE);
+      return line(attempt, std::string("the message has ") + (facts.size > kMaxMessageSize ? "over " : "") +
+                               std::to_string(std::min<uint64_t>(facts.size, kMaxMessageSize)) +
+                               " bytes, over the queue's msgsize " + std::to_string(facts.msgsize),
+                  EMSGSIZE);
     case EAGAIN:
       return line(attempt, "the queue is full, its maxmsg is " + std::to_string(facts.maxmsg), EAGAIN);
     case ETIMEDOUT:

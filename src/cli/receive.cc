@@ -96,7 +96,9 @@ void add_receive(Program& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.app.add_subcommand("receive", "Receive messages, one a line");
   add_ns_option(*command, options->namespace_name);
-  auto* count = command->add_option("-n,--count", options->count, "How many [1]")->option_text("COUNT");
+  auto* count = command->add_option("-n,--count", options->count, "How many [1]")
+                    ->option_text("COUNT")
+                    ->check(CLI::PositiveNumber);
   command->add_flag("--all", options->all, "What is there, without waiting for more")->excludes(count);
   command->add_flag("--follow", options->follow, "Go on for ever")->excludes(count);
   add_wait_options(*command, options->wait);

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/queue_session.h"
+#include "segment/attributes.h"
 
 namespace mqueuefs::cli {
 namespace {
@@ -56,23 +57,20 @@ int input_failed(const Attempt& attempt) {
   return fail(attempt.text() + ": standard input: " + describe_errno(errno));
 }
 
-// Standard input as one message. Reads no more than what shows that it is too long, and then to the end for its
-// size if that is cheap to know.
-int send_all(Sender& sender, const Attempt& attempt, uint32_t msgsize) {
+// Standard input as one message. Read to its end also if it is too long already, to say how long it is, but no
+// further than any queue's messages can be.
+int send_all(Sender& sender, const Attempt& attempt) {
   std::string message;
-  char buffer[65536];
-  for (;;) {
-    const ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
+  std::vector<char> buffer(65536);
+  while (message.size() <= kMaxMessageSize) {
+    const ssize_t n = read(STDIN_FILENO, buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return input_failed(attempt);
-    if (n == 0) break;
-    message.append(buffer, static_cast<size_t>(n));
-    if (message.size() > msgsize) {
-      sender.report(Error{EMSGSIZE, "send"}, message.size());
-      return kFailure;
-    }
+    if (n == 0) return sender.send(message) ? kSuccess : kFailure;
+    message.append(buffer.data(), static_cast<size_t>(n));
   }
-  return sender.send(message) ? kSuccess : kFailure;
+  sender.report(Error{EMSGSIZE, "send"}, message.size());
+  return kFailure;
 }
 
 // Each line is a message, without its newline; an empty line is an empty message. A last line may lack its newline.
@@ -105,7 +103,7 @@ int run(const Options& options) {
   Sender sender(options, attempt, *session);
   if (options.message) return sender.send(*options.message) ? kSuccess : kFailure;
   if (options.lines) return send_lines(sender, attempt);
-  return send_all(sender, attempt, session->status.msgsize);
+  return send_all(sender, attempt);
 }
 
 }  // namespace
