@@ -19,6 +19,7 @@ void copy_text(char (&array)[N], std::string_view text) {
 
 std::vector<control::NamespaceEntry> DaemonHost::list_namespaces(const control::Caller& caller,
                                                                  uint64_t after, size_t most) {
+  if (after == 0) kernel_namespaces_.look_at_all();
   const bool all = authority_.is_administrator(caller);
   const auto own = own_namespace(caller);
   std::vector<control::NamespaceEntry> entries;

@@ -61,6 +61,9 @@ class KernelNamespaces {
   /// Whether it still lives. If not, it has been forgotten and `ended` called.
   bool alive(uint64_t key);
 
+  /// Asks of each whether it still lives, and sees to it that each has a sentinel: for one that left unnoticed.
+  void look_at_all();
+
   /// Nobody cares any more.
   void forget(uint64_t key);
   size_t size() const { return by_key_.size(); }
@@ -72,7 +75,6 @@ class KernelNamespaces {
   bool find_sentinel(KernelNamespace& known);
   void sentinel_gone(uint64_t key);
   void end(uint64_t key);
-  void look_at_all();
 
   Tasks& tasks_;
   const bool use_handles_;
