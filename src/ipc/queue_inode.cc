@@ -56,6 +56,8 @@ void QueueInode::close_handle() {
   MQUEUEFS_CHECK(open_handles_ > 0);
   open_handles_--;
   end_if_unused();
+  // An empty queue that nobody has open needs no memory and no descriptor: thousands of them are nothing.
+  if (open_handles_ == 0 && in_use_ == 0 && !ended_ && !dead_ && segment_.made() && curmsgs() == 0) segment_.drop();
 }
 
 void QueueInode::stamp(unsigned times) {

@@ -80,6 +80,21 @@ TEST_F(IpcTest, ChargeAndCountComeBackAtTheLastClose) {
   EXPECT_EQ(mapped.mapped(), 0u);
 }
 
+TEST_F(IpcTest, AnEmptyQueueThatNobodyHasOpenHoldsNoMemory) {
+  const auto queue = create("q");
+  ASSERT_TRUE(queue->open_handle().ok());
+  ASSERT_EQ(send(*queue, "m"), 0);
+  queue->close_handle();
+  EXPECT_EQ(mapped.mapped(), 1u) << "there is a message to keep";
+  ASSERT_TRUE(queue->open_handle().ok());
+  EXPECT_EQ(receive(*queue), "0:m");
+  EXPECT_EQ(mapped.mapped(), 1u) << "somebody has it open";
+  queue->close_handle();
+  EXPECT_EQ(mapped.mapped(), 0u);
+  EXPECT_EQ(send(*queue, "again"), 0);
+  EXPECT_EQ(receive(*queue), "0:again");
+}
+
 TEST_F(IpcTest, AWaitingCallKeepsAnUnlinkedQueue) {
   const auto queue = create("q");
   FakeChannel receiver(budget);
