@@ -62,6 +62,8 @@ void add_daemon(Program& program) {
   command->add_option("--max-connections", options->max_connections_per_user, "Of one user [4096]")
       ->option_text("N")
       ->check(CLI::PositiveNumber);
+  command->add_option("--max-limit", options->max_limits, "Ceiling for a limit that others than root set; repeatable")
+      ->option_text("KEY=VALUE");
   command->add_option("--log-level", options->log_level, "trace, debug, info (the default), warn, error, off")
       ->option_text("LEVEL")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));

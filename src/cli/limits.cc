@@ -49,6 +49,9 @@ std::string explain_setting(const Attempt& attempt, const Setting& setting, Erro
     return what + " " + std::to_string(setting.value) + " is not in " + std::to_string(rule->least) + " to " +
            std::to_string(rule->most) + " (EINVAL)";
   }
+  if (error.code == ERANGE) {
+    return what + " " + std::to_string(setting.value) + " is over the daemon's ceiling, its --max-limit (ERANGE)";
+  }
   return explain(attempt, error);
 }
 

@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -69,7 +70,7 @@ void tell_service_manager(const char* state) {
 
 void start_log(const DaemonOptions& options) {
   std::shared_ptr<spdlog::logger> logger;
-  if (options.on_demand) {
+  if (!options.foreground) {  // in the background there is no stderr
     logger = std::make_shared<spdlog::logger>(
         "mqueuefs", std::make_shared<spdlog::sinks::syslog_sink_st>("mqueuefs", LOG_PID, LOG_DAEMON, false));
   } else {
@@ -145,7 +146,20 @@ class Signals {
   std::unique_ptr<control::Watch> watch_;
 };
 
-Status serve(const DaemonOptions& options, const Features& features, SocketPlace& place, ReadyLine& ready) {
+/// "KEY=VALUE"s over the greatest ceilings. EINVAL, ENOENT: not a limit, or out of its range.
+Result<ipc::Limits> parse_ceilings(const std::vector<std::string>& texts) {
+  ipc::Limits ceilings = ipc::Limits::greatest();
+  for (const std::string& text : texts) {
+    const size_t equals = std::min(text.find('='), text.size());
+    char* end = nullptr;
+    const uint64_t value = strtoull(text.c_str() + std::min(equals + 1, text.size()), &end, 10);
+    if (equals + 1 >= text.size() || *end != '\0') return Error{EINVAL, "--max-limit"};
+    if (const Status set = ceilings.set(text.substr(0, equals), value); !set) return Error{set.code(), "--max-limit"};
+  }
+  return ceilings;
+}
+
+Status serve(const DaemonOptions& options, const ipc::Limits& ceilings, const Features& features, SocketPlace& place, ReadyLine& ready) {
   auto loop = EventLoop::create();
   if (!loop) return loop.error();
   Signals signals;
@@ -154,6 +168,7 @@ Status serve(const DaemonOptions& options, const Features& features, SocketPlace
                   {.max_user_memory = options.max_user_memory,
                    .max_namespaces_per_user = options.max_namespaces_per_user,
                    .max_connections_per_user = options.max_connections_per_user,
+                   .limit_ceilings = ceilings,
                    .work_dir = place.directory()});
   if (const Status listening = host.listen(place.release_socket()); !listening) return listening;
   if (options.on_demand) host.leave_when_idle([&loop] { (*loop)->stop(); });
@@ -184,6 +199,8 @@ int run_daemon(const DaemonOptions& options) {
   Features features = detect_features();
   if (const Status removed = remove_features(features, options.without); !removed)
     return fail(removed.error());
+  const auto ceilings = parse_ceilings(options.max_limits);
+  if (!ceilings) return fail(ceilings.error());
   SocketPlace place;
   const auto taken = place.take(options.socket_path.empty() ? default_socket_path() : options.socket_path);
   if (!taken) return fail(taken.error());
@@ -196,7 +213,7 @@ int run_daemon(const DaemonOptions& options) {
   spdlog::info("serving; nsfs handles {}, peer pidfds {}, mounting {}, user namespaces {}, fusermount3 {}",
                features.nsfs_handles, features.peer_pidfd, features.mount_privilege, features.user_namespaces,
                features.fusermount);
-  const Status served = serve(options, features, place, ready);
+  const Status served = serve(options, *ceilings, features, place, ready);
   if (!served) return fail(served.error());
   return 0;
 }

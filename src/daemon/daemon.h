@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace mqueuefs::daemon {
 
@@ -14,6 +15,7 @@ struct DaemonOptions {
   uint64_t max_user_memory = UINT64_MAX;  ///< bytes
   uint32_t max_namespaces_per_user = 1024;
   uint32_t max_connections_per_user = 4096;
+  std::vector<std::string> max_limits;  ///< KEY=VALUE: ceilings for the limits that others than root may set
   std::string log_level = "info";  ///< trace, debug, info, warn, error, critical, off
   std::string without;             ///< see remove_features
 };

@@ -49,6 +49,7 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
                     for (const uint64_t key : freed.bindings)
                       kernel_namespaces_.forget(key);
                   }),
+      limit_ceilings_(options.limit_ceilings),
       kernel_namespaces_(loop, tasks_, features.nsfs_handles, [this](uint64_t key) {
         namespaces_.unbind(key);
         look_for_idleness();

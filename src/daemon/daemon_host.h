@@ -35,6 +35,7 @@ struct HostOptions {
   uint64_t max_user_memory = UINT64_MAX;    ///< bytes, queues and messages on their way, each user
   uint32_t max_namespaces_per_user = 1024;  ///< root has no bound
   uint32_t max_connections_per_user = 4096;
+  ipc::Limits limit_ceilings = ipc::Limits::greatest();  ///< for what others than root may set
   std::string work_dir = "/tmp";  ///< for temporary mount points, see SuperblockMaker
 };
 
@@ -126,6 +127,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   SuperblockMaker maker_;
   Mounts mounts_;
   Namespaces namespaces_;
+  const ipc::Limits limit_ceilings_;
   KernelNamespaces kernel_namespaces_;
 
   std::function<void()> leave_;

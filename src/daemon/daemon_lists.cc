@@ -73,6 +73,9 @@ Result<control::LimitsReply> DaemonHost::set_limit(const control::Caller& caller
                                                    std::string_view key, uint64_t value) {
   const auto found = target(caller, name, Access::kConfigure);
   if (!found) return found.error();
+  if (!authority_.is_administrator(caller) && limit_ceilings_.is_exceeded(key, value)) {
+    return Error{ERANGE, "the daemon's ceiling"};
+  }
   if (const Status set = (*found)->ipc->limits().set(key, value); !set) return set.error();
   return limits_of(caller, **found);
 }

@@ -28,6 +28,18 @@ Status Limits::set(std::string_view key, uint64_t value_to_set) {
   return Error{ENOENT, "no such limit"};
 }
 
+bool Limits::is_exceeded(std::string_view key, uint64_t value_to_set) const {
+  return std::ranges::any_of(limit_rules(), [&](const LimitRule& rule) {
+    return key == rule.name && value_to_set > this->*rule.value;
+  });
+}
+
+Limits Limits::greatest() {
+  Limits limits;
+  for (const LimitRule& rule : limit_rules()) limits.*rule.value = rule.most;
+  return limits;
+}
+
 QueueAttributes Limits::default_attributes() const {
   return {static_cast<uint32_t>(std::min(msg_max, msg_default)),
           static_cast<uint32_t>(std::min(msgsize_max, msgsize_default))};

@@ -21,6 +21,12 @@ struct Limits {
   /// Sets the limit called `key`. ENOENT: no such limit. EINVAL: out of the range of `bounds_of`.
   Status set(std::string_view key, uint64_t value);
 
+  /// Whether `value` for the limit called `key` is over this one's: these being ceilings for others.
+  bool is_exceeded(std::string_view key, uint64_t value) const;
+
+  /// The greatest values that `set` admits.
+  static Limits greatest();
+
   /// What a queue gets that is created without attributes (SPEC C7).
   QueueAttributes default_attributes() const;
 };

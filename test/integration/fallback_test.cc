@@ -20,15 +20,14 @@
 namespace mqueuefs::test {
 namespace {
 
-/// A daemon at $MQUEUEFS_SOCKET that believes that the system lacks `features`.
+/// A daemon at $MQUEUEFS_SOCKET with `option`.
 class PoorDaemon {
  public:
-  explicit PoorDaemon(const std::string& features) {
+  explicit PoorDaemon(const std::string& option) {
     const std::string program = mqueuefs_program();
-    const std::string without = "--without=" + features;
     pid_ = fork();
     if (pid_ == 0) {
-      execlp(program.c_str(), program.c_str(), "daemon", "--foreground", "--log-level", "warn", without.c_str(),
+      execlp(program.c_str(), program.c_str(), "daemon", "--foreground", "--log-level", "warn", option.c_str(),
              static_cast<char*>(nullptr));
       _exit(127);
     }
@@ -104,7 +103,7 @@ class Fallback : public ProgramTest {
 
   void with_daemon_lacking(const std::string& features, const std::function<void(const std::string&)>& body) {
     in_private_namespaces([&](const std::string& dir) {
-      const PoorDaemon daemon(features);
+      const PoorDaemon daemon("--without=" + features);
       ASSERT_TRUE(daemon.listens());
       body(dir);
     });
@@ -143,6 +142,22 @@ TEST_F(Fallback, WithoutAnyWayToMountItSaysSo) {
     const CommandResult result = program({"create", "/q"});
     EXPECT_EQ(result.status, 1);
     EXPECT_NE(result.stderr_text.find("EOPNOTSUPP"), std::string::npos) << result.stderr_text;
+  });
+}
+
+TEST_F(Fallback, CeilingsBindWhoIsNotRoot) {
+  in_private_namespaces([](const std::string&) {
+    const PoorDaemon daemon("--max-limit=msg_max=20");
+    ASSERT_TRUE(daemon.listens());
+    run_as(65534, [] {
+      ASSERT_EQ(program({"ns", "create", "his"}).status, 0);
+      EXPECT_EQ(program({"limits", "--ns", "his", "msg_max=20"}).status, 0);
+      const CommandResult over = program({"limits", "--ns", "his", "msg_max=21"});
+      EXPECT_EQ(over.status, 1);
+      EXPECT_NE(over.stderr_text.find("msg_max 21 is over the daemon's ceiling"), std::string::npos) << over.stderr_text;
+    });
+    EXPECT_EQ(program({"limits", "--ns", "his", "msg_max=21"}).status, 0);
+    EXPECT_EQ(program({"ns", "remove", "his"}).status, 0);
   });
 }
 
