@@ -22,9 +22,6 @@
 namespace mqueuefs::fuse {
 namespace {
 
-/// One turn of the loop answers at most so many, so that a busy namespace does not starve the others.
-constexpr int kMostRequests = 64;
-
 // What is read from any session of this thread. One for all: a thousand sessions would have a gigabyte of
 // them. libfuse allocates it when it is first used, by a session before INIT, which is when its size is
 // greatest.
@@ -97,15 +94,14 @@ void on_init(void*, fuse_conn_info* connection) {
   connection->time_gran = 1'000'000'000;  // SPEC B10
 }
 
+// One request a turn. A caller waits for his answer before he asks again, so a second read would mostly find
+// nothing, at the price of one more system call; and a busy namespace does not starve the others.
 bool FuseSession::process() {
-  for (int handled = 0; handled < kMostRequests; ++handled) {
-    const int received = fuse_session_receive_buf(session_, &receive_buffer);
-    if (received == -EINTR) continue;
-    if (received == -EAGAIN || received == -ENOMEM) break;
-    if (received <= 0) return false;  // ENODEV has made it 0; nothing else can be mended by another read
-    ++counters_.requests;
-    fuse_session_process_buf(session_, &receive_buffer);
-  }
+  const int received = fuse_session_receive_buf(session_, &receive_buffer);
+  if (received == -EINTR || received == -EAGAIN || received == -ENOMEM) return true;
+  if (received <= 0) return false;  // ENODEV has made it 0; nothing else can be mended by another read
+  ++counters_.requests;
+  fuse_session_process_buf(session_, &receive_buffer);
   return fuse_session_exited(session_) == 0;
 }
 

@@ -57,8 +57,8 @@ class Session : public ipc::SuperblockObserver {
   /// To be polled for input; non-blocking.
   virtual int device() const = 0;
 
-  /// Answers the requests that are there, at most a bounded number. Never blocks. False: the kernel's
-  /// superblock has ended; destroy the session.
+  /// Answers the next request, if there is one. Never blocks. False: the kernel's superblock has ended;
+  /// destroy the session.
   virtual bool process() = 0;
 
   virtual const std::shared_ptr<ipc::Superblock>& superblock() const = 0;
