@@ -1,0 +1,153 @@
+// What only the owner of the segment does: messages that go back, places kept for messages to come, flags, sums.
+
+#include <algorithm>
+
+#include "segment/patience.h"
+#include "segment/shared_queue.h"
+#include "segment/tagged.h"
+
+namespace mqueuefs {
+
+Result<State> SharedQueue::look(Aftermath& after) const { return settled(after); }
+
+Status SharedQueue::give_back(Seat seat, const MessageInfo& info, std::span<const std::byte> message,
+                              Aftermath& after) const {
+  if (info.priority >= kPriorities || info.sequence == 0 || (info.sequence & kPending) != 0) return Error{EINVAL};
+  if (message.size() != info.size) return Error{EINVAL};
+  if (message.size() > attributes_.msgsize) return Error{EMSGSIZE};
+  const auto claimed = claim(level(seat));
+  if (!claimed) return claimed.error();
+  fill(*claimed, info.priority, message);
+  store(slot(*claimed).published, info.sequence);
+  const Status given = give_back_slot(seat, *claimed, after);
+  if (given) {
+    store(level(seat).taking, kNoSlot);
+  } else {
+    keep(level(seat), *claimed);
+  }
+  return given;
+}
+
+Status SharedQueue::give_back_slot(Seat seat, uint32_t index, Aftermath& after) const {
+  Slot& given = slot(index);
+  const uint32_t size = std::min(load(given.size), attributes_.msgsize);
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state) return state.error();
+    State next = *state;
+    next.argument = index;
+    const auto receiver = state->has(kReceiversWait) ? best_waiter(kReceives) : std::nullopt;
+    if (receiver) {
+      store(given.partner, *receiver);
+      next.kind = Kind::kHand;
+      if (!decide(*state, next)) continue;
+      static_cast<void>(apply(next, after));
+      return {};
+    }
+    uint32_t place = 0;
+    while (place < kReturned && load(returned(place)).high != kNoSlot) ++place;
+    if (place == kReturned) return still(*state) ? Error{EAGAIN} : broken("segment: returned");
+    store(given.partner, place);
+    next.kind = Kind::kReturn;
+    next.count++;
+    next.flags &= ~uint32_t{kReceiversWait | kPoll};
+    next.flags |= kSomeReturned;
+    if (!decide(*state, next)) continue;
+    static_cast<void>(apply(next, after));
+    Level& mine = level(seat);
+    store(mine.bytes_sent, load(mine.bytes_sent) + size);
+    if (state->has(kPoll)) after.tell_owner = true;
+    return {};
+  }
+  return broken("segment: nobody gets through");
+}
+
+Status SharedQueue::reserve_place(Aftermath& after) const {
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state) return state.error();
+    if (state->count >= attributes_.maxmsg) return Error{EAGAIN};
+    State next = *state;
+    next.count++;
+    if (!decide(*state, next)) continue;
+    store(header().reserved_places, load(header().reserved_places) + 1);
+    return {};
+  }
+  return broken("segment: nobody gets through");
+}
+
+Status SharedQueue::send_reserved(Seat seat, uint32_t priority, std::span<const std::byte> message,
+                                  Aftermath& after) const {
+  const Status sent = send_from(seat, priority, message, Place::kReserved, after);
+  if (sent) store(header().reserved_places, load(header().reserved_places) - 1);
+  return sent;
+}
+
+Status SharedQueue::drop_reserved(Aftermath& after) const {
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state) return state.error();
+    if (state->count == 0) return broken("segment: reserved places");
+    State next = *state;
+    next.count--;
+    next.flags &= ~uint32_t{kPoll};
+    if (!decide(*state, next)) continue;
+    store(header().reserved_places, load(header().reserved_places) - 1);
+    if (state->has(kPoll)) after.tell_owner = true;
+    static_cast<void>(settled(after));  // somebody may wait for the place
+    return {};
+  }
+  return broken("segment: nobody gets through");
+}
+
+Status SharedQueue::change_flags(uint32_t set, uint32_t clear, Aftermath& after) const {
+  constexpr uint32_t kMine = kNotify | kPoll;
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state) return state.error();
+    State next = *state;
+    next.flags = (next.flags & ~(clear & kMine)) | (set & kMine);
+    if (next.flags == state->flags || decide(*state, next)) return {};
+  }
+  return broken("segment: nobody gets through");
+}
+
+uint32_t SharedQueue::messages() const {
+  const State state = unpack(load(header().state));
+  if (state.kind == Kind::kDead) return 0;
+  const uint32_t reserved = load(header().reserved_places);
+  return state.count > reserved ? state.count - reserved : 0;
+}
+
+uint64_t SharedQueue::payload_bytes() const {
+  if (messages() == 0) return 0;
+  uint64_t bytes = load(header().bytes_sent) - load(header().bytes_received);
+  const uint32_t used = load(header().members_used);
+  for (uint32_t index = 0; index < used && index < kMembers; ++index) {
+    for (const Level& level : member(index).levels) bytes += load(level.bytes_sent) - load(level.bytes_received);
+  }
+  return std::min(bytes, uint64_t{format_.slots} * attributes_.msgsize);
+}
+
+int64_t SharedQueue::changed_s() const { return static_cast<int64_t>(load(header().changed_s)); }
+
+void SharedQueue::initialize() const {
+  Header& mine = header();
+  store(mine.version, kSegmentVersion);
+  store(mine.maxmsg, attributes_.maxmsg);
+  store(mine.msgsize, attributes_.msgsize);
+  store(mine.slots, format_.slots);
+  store(mine.size, format_.size);
+  store(mine.magic, kSegmentMagic);
+}
+
+Status SharedQueue::check_identity() const {
+  const Header& mine = header();
+  const bool same = load(mine.magic) == kSegmentMagic && load(mine.version) == kSegmentVersion &&
+                    load(mine.maxmsg) == attributes_.maxmsg && load(mine.msgsize) == attributes_.msgsize &&
+                    load(mine.slots) == format_.slots && load(mine.size) == format_.size;
+  if (!same) return Error{EUCLEAN, "segment: identity"};
+  return {};
+}
+
+}  // namespace mqueuefs

@@ -1,0 +1,168 @@
+// Receiving: one change of the state makes the message the receiver's, then it is copied.
+
+#include <algorithm>
+#include <cstring>
+
+#include "segment/best_message.h"
+#include "segment/patience.h"
+#include "segment/shared_queue.h"
+#include "segment/tagged.h"
+
+namespace mqueuefs {
+
+MessageInfo SharedQueue::copy_out(uint32_t index, std::span<std::byte> buffer) const {
+  const Slot& taken = slot(index);
+  MessageInfo info;
+  info.priority = load(taken.priority) % kPriorities;
+  info.size = std::min(load(taken.size), attributes_.msgsize);
+  info.sequence = load(taken.published);
+  const size_t bytes = std::min<size_t>(info.size, buffer.size());  // read once more: it may have grown
+  if (bytes != 0) memcpy(buffer.data(), payload(index), bytes);
+  return info;
+}
+
+/// The message that is next. EAGAIN: the state has moved.
+Result<SharedQueue::Best> SharedQueue::best_message(const State& state) const {
+  Best best;
+  if (state.head != kNoSlot) {
+    if (!is_slot(state.head)) return still(state) ? broken("segment: head") : Error{EAGAIN};
+    best.slot = state.head;
+  }
+  if (!state.has(kSomeReturned)) return best;
+  best.top_is_best = best.slot != kNoSlot;
+  uint32_t priority = best.slot != kNoSlot ? load(slot(best.slot).priority) : 0;
+  uint64_t sequence = best.slot != kNoSlot ? load(slot(best.slot).published) : UINT64_MAX;
+  for (uint32_t place = 0; place < kReturned; ++place) {
+    const auto index = static_cast<uint32_t>(load(returned(place)).high);
+    if (index == kNoSlot) continue;
+    if (!is_slot(index)) return still(state) ? broken("segment: returned") : Error{EAGAIN};
+    best.returned++;
+    const uint32_t its_priority = load(slot(index).priority);
+    const uint64_t its_sequence = load(slot(index).published);
+    if (its_priority < priority || (its_priority == priority && its_sequence > sequence)) continue;
+    best.slot = index;
+    best.place = place;
+    best.top_is_best = false;
+    priority = its_priority;
+    sequence = its_sequence;
+  }
+  if (best.slot == kNoSlot) return still(state) ? broken("segment: returned") : Error{EAGAIN};
+  return best;
+}
+
+/// How the state changes when `best` is taken. EAGAIN: it has moved.
+Status SharedQueue::take_out(const State& state, const Best& best, State& next) const {
+  next.count--;
+  if (state.count == 0) return still(state) ? broken("segment: count") : Error{EAGAIN};
+  if (state.has(kSomeReturned) && !best.top_is_best) {
+    next.kind = Kind::kTake;
+    next.argument = best.place;
+    if (best.returned == 1) next.flags &= ~uint32_t{kSomeReturned};
+    return {};
+  }
+  if (state.head != state.tail) {
+    const auto following = next_of(state, state.head);
+    if (!following) return following.error();
+    next.head = *following;
+    return {};
+  }
+  next.head = next.tail = kNoSlot;
+  if (state.count == 1) return {};
+  const auto lower = highest_below(load(slot(state.head).priority), state);
+  if (!lower) return lower.error();
+  if (*lower == kPriorities) return {};
+  const uint64_t value = load(list(*lower)).high;
+  next.head = list_head(value);
+  next.tail = list_tail(value);
+  next.kind = Kind::kLoad;
+  next.argument = *lower;
+  if (!is_slot(next.head) || !is_slot(next.tail)) return still(state) ? broken("segment: list") : Error{EAGAIN};
+  return {};
+}
+
+/// The message behind the one in slot `index`, which is the first of its list. EAGAIN: look again.
+Result<uint32_t> SharedQueue::next_of(const State& state, uint32_t index) const {
+  const uint64_t link = load(slot(index).next);
+  const uint32_t following = link_slot(link);
+  if (is_slot(following) && link_is_newer(link, load(slot(index).published))) return following;
+  return recover_next(state, index);
+}
+
+// The link was not written yet, or written over by somebody who was very late. From the newest message back to the one
+// behind the first: these are all in the list while the first one stays.
+Result<uint32_t> SharedQueue::recover_next(const State& state, uint32_t index) const {
+  const uint64_t published = load(slot(index).published);
+  uint32_t newer = state.tail;
+  for (uint32_t steps = 0; steps < format_.slots; ++steps) {
+    if (!is_slot(newer) || newer == index) break;
+    const uint32_t older = link_slot(load(slot(newer).previous));
+    if (older == index) {
+      const uint64_t link = make_link(newer, load(slot(newer).published));
+      const State now = unpack(load(header().state));
+      const bool moved_up = now.kind == Kind::kFirst || now.kind == Kind::kSpill;
+      if ((moved_up ? now.argument : now.head) == index && load(slot(index).published) == published) {
+        store(slot(index).next, link);
+      }
+      return Error{EAGAIN};
+    }
+    newer = older;
+  }
+  return still(state) ? broken("segment: list") : Error{EAGAIN};
+}
+
+Result<MessageInfo> SharedQueue::front(Aftermath& after) const {
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state) return state.error();
+    if (state->empty()) return Error{EAGAIN};
+    const auto best = best_message(*state);
+    if (!best) {
+      if (best.code() == EAGAIN) continue;
+      return best.error();
+    }
+    const MessageInfo info = copy_out(best->slot, {});
+    if (still(*state)) return info;
+  }
+  return broken("segment: nobody gets through");
+}
+
+Result<MessageInfo> SharedQueue::try_receive(Seat seat, std::span<std::byte> buffer, Aftermath& after) const {
+  Level& mine = level(seat);
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state) return state.error();
+    if (state->empty()) return Error{EAGAIN};
+    State next = *state;
+    // ipc/mqueue.c:pipelined_receive: who polls hears of it only if no sender was waiting for the place.
+    const bool tells = state->has(kPoll) && !(state->has(kSendersWait) && best_waiter(kSends));
+    if (tells) next.flags &= ~uint32_t{kPoll};
+    const auto best = best_message(*state);
+    const Status taken = best ? take_out(*state, *best, next) : best.error();
+    if (!taken) {
+      if (taken.code() == EAGAIN) continue;
+      return taken.error();
+    }
+    const uint32_t size = load(slot(best->slot).size);
+    if (size > buffer.size()) {
+      if (!still(*state)) continue;
+      return size > attributes_.msgsize ? broken("segment: message size") : Error{EMSGSIZE};
+    }
+    // Named before it is taken, so that it is known whose it is (reclaim.cc).
+    store(mine.round, load(mine.round) + 1);
+    store(mine.taking, best->slot);
+    if (!decide(*state, next)) continue;
+
+    if (next.kind != Kind::kNone) static_cast<void>(apply(next, after));
+    if (state->has(kSendersWait)) static_cast<void>(settled(after));
+    if (tells) after.tell_owner = true;
+    MessageInfo info = copy_out(best->slot, buffer);
+    info.size = std::min(info.size, size);
+    store(mine.bytes_received, load(mine.bytes_received) + info.size);
+    keep(mine, best->slot);
+    note_change();
+    return info;
+  }
+  return broken("segment: nobody gets through");
+}
+
+}  // namespace mqueuefs

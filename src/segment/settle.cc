@@ -1,0 +1,263 @@
+// What the last change of the state still asks for, done by whoever comes next.
+//
+// Everything here may be done by several processes at once and by one that was stopped for a year in the middle. So
+// each write is one of these:
+//  - a compare-and-swap of a word that carries the version of its last change, from an older version to this one: who
+//    comes late finds a version that is not older;
+//  - a bit set in the index, which may always be set (index.cc);
+//  - a link, which carries a version and is not believed when it is too old (state.h).
+// What is read from a slot to know where to write is valid while the state has not moved; still() is asked in between.
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+
+#include "segment/patience.h"
+#include "segment/shared_queue.h"
+#include "segment/tagged.h"
+
+namespace mqueuefs {
+
+Error SharedQueue::broken(const char* what) const {
+  mark_dead();
+  return Error{EUCLEAN, what};
+}
+
+void SharedQueue::mark_dead() const {
+  Wide word = load(header().state);
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    State state = unpack(word);
+    if (state.kind == Kind::kDead) return;
+    state.version = (state.version + 1) & kVersionMask;
+    state.kind = Kind::kDead;
+    if (swap(header().state, word, pack(state))) return;
+  }
+}
+
+bool SharedQueue::dead() const { return unpack(load(header().state)).kind == Kind::kDead; }
+
+bool SharedQueue::still(const State& state) const { return load(header().state.low) == state.word.low; }
+
+bool SharedQueue::decide(const State& before, State& next) const {
+  next.version = (before.version + 1) & kVersionMask;
+  next.word = pack(next);
+  Wide expected = before.word;
+  return swap(header().state, expected, next.word);
+}
+
+// Values that make no sense are a contradiction only if the state that led to them is still there.
+SharedQueue::Applied SharedQueue::contradiction(const State& state) const {
+  return still(state) ? Applied::kBroken : Applied::kMoved;
+}
+
+Result<State> SharedQueue::settled(Aftermath& after) const {
+  const State state = unpack(load(header().state));
+  // Almost always.
+  if (state.kind == Kind::kNone && (!state.has(kSendersWait) || state.count >= attributes_.maxmsg)) return state;
+  return settle(state, after);
+}
+
+Result<State> SharedQueue::settle(State state, Aftermath& after) const {
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    if (state.kind == Kind::kDead) return Error{EUCLEAN, "segment: dead"};
+    const Applied applied = state.kind == Kind::kNone ? Applied::kYes : apply(state, after);
+    if (applied == Applied::kBroken) return broken("segment: the last change");
+    if (applied == Applied::kYes) {
+      if (state.kind == Kind::kFirst || state.kind == Kind::kSpill) state.head = state.tail = state.argument;
+      if (state.kind == Kind::kTail) state.tail = state.argument;
+      state.kind = Kind::kNone;
+      state.argument = 0;
+      state.flags &= ~uint32_t{kAdmitted};
+      if (!state.has(kSendersWait) || state.count >= attributes_.maxmsg) return state;
+      // A place is free and somebody waits for one: nobody else may have it.
+      if (const Status admitted = admit(state, after); !admitted) return admitted.error();
+    }
+    state = unpack(load(header().state));
+  }
+  return broken("segment: it never comes to rest");
+}
+
+SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) const {
+  const uint32_t argument = state.argument;
+  switch (state.kind) {
+    case Kind::kFirst:
+      break;
+    case Kind::kTail:
+      if (!is_slot(argument) || !is_slot(state.tail)) return contradiction(state);
+      set_previous(slot(argument).previous, state.tail, state.version);
+      store(slot(state.tail).next, make_link(argument, state.version));
+      break;
+    case Kind::kSpill:
+      if (const Applied spilled = apply_spill(state); spilled != Applied::kYes) return spilled;
+      break;
+    case Kind::kAppend:
+      if (const Applied appended = apply_append(state); appended != Applied::kYes) return appended;
+      break;
+    case Kind::kLoad:
+      if (argument >= kPriorities) return contradiction(state);
+      set_tagged(list(argument), state.version, 0);
+      break;
+    case Kind::kClean:
+      if (argument >= kLeaves) return contradiction(state);
+      apply_clean(argument, state.version);
+      break;
+    case Kind::kWait: {
+      if (argument >= kWaiters) return contradiction(state);
+      Wide word = load(waiter(argument).word);
+      if (state_of(word) == WaiterState::kIntent && word.low < state.version) {
+        swap(waiter(argument).word, word, waiter_word(WaiterState::kWaiting, kNoSlot, state.version));
+      }
+      break;
+    }
+    case Kind::kHand: {
+      if (!is_slot(argument)) return contradiction(state);
+      const uint32_t index = load(slot(argument).partner);
+      if (!still(state)) return Applied::kMoved;
+      if (index >= kWaiters) return contradiction(state);
+      serve(index, state.version, argument, after);
+      break;
+    }
+    case Kind::kCancel: {
+      if (argument >= kWaiters) return contradiction(state);
+      Wide word = load(waiter(argument).word);
+      while (waits(word) && word.low < state.version) {
+        if (swap(waiter(argument).word, word, waiter_word(WaiterState::kIdle, kNoSlot, word.low))) break;
+      }
+      break;
+    }
+    case Kind::kReturn: {
+      if (!is_slot(argument)) return contradiction(state);
+      const uint32_t place = load(slot(argument).partner);
+      if (!still(state)) return Applied::kMoved;
+      if (place >= kReturned) return contradiction(state);
+      set_tagged(returned(place), state.version, argument);
+      break;
+    }
+    case Kind::kTake:
+      if (argument >= kReturned) return contradiction(state);
+      set_tagged(returned(argument), state.version, 0);
+      break;
+    default:
+      return contradiction(state);
+  }
+  return state.has(kAdmitted) ? apply_admission(state, after) : Applied::kYes;
+}
+
+// The message of a blocked sender has become one of the queue.
+SharedQueue::Applied SharedQueue::apply_admission(const State& state, Aftermath& after) const {
+  if (!is_slot(state.argument)) return contradiction(state);
+  Slot& admitted = slot(state.argument);
+  const uint32_t index = load(admitted.partner);
+  if (!still(state)) return Applied::kMoved;
+  if (index >= kWaiters) return contradiction(state);
+  const uint64_t published = load(admitted.published);
+  if ((published & kPending) != 0 && (published & ~kPending) < state.version) {
+    swap(admitted.published, published, state.version);
+  }
+  serve(index, state.version, kNoSlot, after);
+  return Applied::kYes;
+}
+
+// The top list becomes one of the others. That of its priority is empty while it is the top.
+SharedQueue::Applied SharedQueue::apply_spill(const State& state) const {
+  if (!is_slot(state.argument) || !is_slot(state.head) || !is_slot(state.tail)) return contradiction(state);
+  const uint32_t priority = load(slot(state.head).priority);
+  if (!still(state)) return Applied::kMoved;
+  if (priority >= kPriorities) return contradiction(state);
+  index_insert(priority);
+  set_tagged(list(priority), state.version, list_value(state.head, state.tail));
+  if (state.has(kAdmitted)) set_previous(slot(state.argument).previous, kNoSlot, state.version);
+  return Applied::kYes;
+}
+
+SharedQueue::Applied SharedQueue::apply_append(const State& state) const {
+  if (!is_slot(state.argument)) return contradiction(state);
+  const uint32_t priority = load(slot(state.argument).priority);
+  if (!still(state)) return Applied::kMoved;
+  if (priority >= kPriorities) return contradiction(state);
+  Wide before = load(list(priority));
+  if (before.low >= state.version) return Applied::kYes;
+  const uint32_t tail = list_tail(before.high);
+  if (tail == kNoSlot) {
+    index_insert(priority);
+  } else {
+    if (!is_slot(tail)) return contradiction(state);
+    if (state.has(kAdmitted)) set_previous(slot(state.argument).previous, tail, state.version);
+    store(slot(tail).next, make_link(state.argument, state.version));
+  }
+  const uint32_t head = tail == kNoSlot ? state.argument : list_head(before.high);
+  swap(list(priority), before, Wide{state.version, list_value(head, state.argument)});
+  return Applied::kYes;
+}
+
+// The waiter that comes first: by rank, then by how long it waits (ipc/mqueue.c:wq_add).
+std::optional<uint32_t> SharedQueue::best_waiter(uint32_t role) const {
+  std::optional<uint32_t> best;
+  uint32_t best_rank = 0;
+  uint64_t best_since = 0;
+  const uint32_t used = load(header().waiters_used);
+  for (uint32_t index = 0; index < used && index < kWaiters; ++index) {
+    const Wide word = load(waiter(index).word);
+    if (!waits(word) || (load(waiter(index).role) & role) == 0) continue;
+    const uint32_t rank = load(waiter(index).rank);
+    if (best && (rank > best_rank || (rank == best_rank && word.low > best_since))) continue;
+    best = index;
+    best_rank = rank;
+    best_since = word.low;
+  }
+  return best;
+}
+
+Status SharedQueue::admit(const State& state, Aftermath& after) const {
+  static_cast<void>(after);
+  State next = state;
+  const auto sender = best_waiter(kSends);
+  if (!sender) {
+    next.flags &= ~uint32_t{kSendersWait};
+    decide(state, next);
+    return {};
+  }
+  const uint32_t admitted = load(waiter(*sender).slot);
+  const uint32_t priority = is_slot(admitted) ? load(slot(admitted).priority) : kPriorities;
+  const uint32_t top = is_slot(state.head) ? load(slot(state.head).priority) : 0;
+  if (!still(state)) return {};
+  if (priority >= kPriorities) return broken("segment: a waiting sender");
+  const uint32_t size = load(slot(admitted).size);
+  next.count++;
+  next.argument = admitted;
+  next.flags |= kAdmitted;
+  if (state.head == kNoSlot) {
+    next.kind = Kind::kFirst;
+  } else if (priority == top) {
+    next.kind = Kind::kTail;
+  } else {
+    next.kind = priority > top ? Kind::kSpill : Kind::kAppend;
+  }
+  if (decide(state, next)) {
+    MQUEUEFS_STEP();
+    header().bytes_sent.fetch_add(size, std::memory_order_relaxed);
+  }
+  return {};
+}
+
+void SharedQueue::serve(uint32_t index, uint64_t version, uint32_t slot, Aftermath& after) const {
+  Waiter& served = waiter(index);
+  const uint32_t role = load(served.role);
+  Wide word = load(served.word);
+  // Not a wait that began later: the word's version is that of its beginning.
+  while (waits(word) && word.low < version) {
+    const bool asleep = state_of(word) == WaiterState::kAsleep;
+    if (!swap(served.word, word, waiter_word(WaiterState::kDone, slot, word.low))) continue;
+    if ((role & kThroughOwner) != 0) after.tell_owner = true;
+    if (asleep) {
+      MQUEUEFS_STEP();
+      syscall(SYS_futex, futex_of(index), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+    }
+    return;
+  }
+}
+
+}  // namespace mqueuefs

@@ -1,0 +1,189 @@
+// Waiting: an entry in the table of waiters, in line by a change of the state, out of it by another one.
+//
+//   kIdle -> kIntent -> kWaiting <-> kAsleep        by its owner; kIntent -> kWaiting is the kWait change, applied
+//              kWaiting, kAsleep -> kDone           by who serves it
+//              kWaiting, kAsleep -> kIdle           the kCancel change, applied
+//                                   kDone -> kTaking -> kIdle    by its owner, who copies the message
+//
+// Whether somebody was served or cancelled is so decided in one place, the state: a message is never handed to who has
+// gone.
+
+#include "segment/patience.h"
+#include "segment/shared_queue.h"
+#include "segment/tagged.h"
+
+namespace mqueuefs {
+
+Result<uint32_t> SharedQueue::take_waiter(Seat seat, uint32_t rank, uint32_t role, uint32_t process) const {
+  const uint64_t owner = load(member(seat.member).owner);
+  for (uint32_t index = 0; index < kWaiters; ++index) {
+    Waiter& free = waiter(index);
+    if (load(free.owner) != 0 || !swap(free.owner, uint64_t{0}, owner)) continue;
+    store(free.role, role);
+    store(free.rank, rank);
+    store(free.slot, kNoSlot);
+    store(free.process, process);
+    for (uint32_t used = load(header().waiters_used); used <= index; used = load(header().waiters_used)) {
+      swap(header().waiters_used, used, index + 1);
+    }
+    return index;
+  }
+  return Error{EBUSY, "all waiters are taken"};
+}
+
+void SharedQueue::free_waiter(uint32_t index) const {
+  Waiter& freed = waiter(index);
+  Wide word = load(freed.word);
+  while (!swap(freed.word, word, waiter_word(WaiterState::kIdle, kNoSlot, word.low))) {
+  }
+  store(freed.slot, kNoSlot);
+  store(freed.owner, uint64_t{0});
+}
+
+// True: it waits, or has already been served.
+bool SharedQueue::begin_wait(uint32_t index, const State& state, uint32_t flag, Aftermath& after) const {
+  Waiter& mine = waiter(index);
+  // A helper of an earlier wait of this entry must not take this one for his: it counts from this version on.
+  store(mine.word.low, state.version);
+  store(mine.word.high, waiter_word(WaiterState::kIntent, kNoSlot, 0).high);
+  State next = state;
+  next.flags |= flag;
+  next.kind = Kind::kWait;
+  next.argument = index;
+  if (!decide(state, next)) return false;
+  static_cast<void>(apply(next, after));
+  return true;
+}
+
+Result<uint32_t> SharedQueue::wait_to_receive(Seat seat, uint32_t rank, uint32_t role, uint32_t process,
+                                              Aftermath& after) const {
+  const auto index = take_waiter(seat, rank, role, process);
+  if (!index) return index.error();
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state || !state->empty()) {
+      free_waiter(*index);
+      return state ? Error{EAGAIN} : state.error();
+    }
+    if (begin_wait(*index, *state, kReceiversWait, after)) return *index;
+  }
+  return broken("segment: nobody gets through");
+}
+
+Result<uint32_t> SharedQueue::wait_to_send(Seat seat, uint32_t priority, std::span<const std::byte> message,
+                                           uint32_t rank, uint32_t role, uint32_t process, Aftermath& after) const {
+  if (const Status checked = check_message(priority, message.size()); !checked) return checked.error();
+  Level& mine = level(seat);
+  const auto claimed = claim(mine);
+  if (!claimed) return claimed.error();
+  const auto index = take_waiter(seat, rank, role, process);
+  if (!index) {
+    keep(mine, *claimed);
+    return index.error();
+  }
+  fill(*claimed, priority, message);
+  Slot& pending = slot(*claimed);
+  store(pending.partner, *index);
+  store(waiter(*index).slot, *claimed);
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state || state->count < attributes_.maxmsg) {
+      free_waiter(*index);
+      keep(mine, *claimed);
+      return state ? Error{EAGAIN} : state.error();
+    }
+    store(pending.published, kPending | state->version);
+    store(pending.previous, pending_link(state->version));
+    if (!begin_wait(*index, *state, kSendersWait, after)) continue;
+    store(mine.taking, kNoSlot);  // the waiter names it
+    return *index;
+  }
+  return broken("segment: nobody gets through");
+}
+
+Wait SharedQueue::wait_state(uint32_t index) const {
+  switch (state_of(load(waiter(index).word))) {
+    case WaiterState::kDone:
+    case WaiterState::kTaking:
+      return Wait::kServed;
+    case WaiterState::kIdle:
+      return Wait::kCancelled;
+    default:
+      return Wait::kGoesOn;
+  }
+}
+
+bool SharedQueue::fall_asleep(uint32_t index) const {
+  Wide word = load(waiter(index).word);
+  while (state_of(word) == WaiterState::kWaiting) {
+    if (swap(waiter(index).word, word, waiter_word(WaiterState::kAsleep, kNoSlot, word.low))) return true;
+  }
+  return state_of(word) == WaiterState::kAsleep;
+}
+
+// The lower half of `high`: little-endian machines only, as all that Debian's Linux has this format for.
+uint32_t* SharedQueue::futex_of(uint32_t index) const {
+  static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+  return reinterpret_cast<uint32_t*>(&waiter(index).word.high);
+}
+
+Result<Wait> SharedQueue::cancel_wait(uint32_t index, Aftermath& after) const {
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    const Wait now = wait_state(index);
+    if (now != Wait::kGoesOn) return now;
+    if (!state) return state.error();
+    State next = *state;
+    next.kind = Kind::kCancel;
+    next.argument = index;
+    if (decide(*state, next)) static_cast<void>(apply(next, after));
+  }
+  return broken("segment: nobody gets through");
+}
+
+Result<MessageInfo> SharedQueue::handed_over(uint32_t index) const {
+  const Wide word = load(waiter(index).word);
+  if (state_of(word) != WaiterState::kDone || !is_slot(slot_of(word))) return broken("segment: hand-over");
+  return copy_out(slot_of(word), {});
+}
+
+Result<MessageInfo> SharedQueue::finish_receive(Seat seat, uint32_t index, std::span<std::byte> buffer) const {
+  Wide word = load(waiter(index).word);
+  const uint32_t handed = slot_of(word);
+  if (state_of(word) != WaiterState::kDone || !is_slot(handed)) return broken("segment: hand-over");
+  if (copy_out(handed, {}).size > buffer.size()) return Error{EMSGSIZE};
+  Level& mine = level(seat);
+  store(mine.round, load(mine.round) + 1);
+  store(mine.taking, handed);
+  if (!swap(waiter(index).word, word, waiter_word(WaiterState::kTaking, kNoSlot, word.low))) {
+    return broken("segment: hand-over");
+  }
+  const MessageInfo info = copy_out(handed, buffer);
+  keep(mine, handed);
+  free_waiter(index);
+  if (info.size > buffer.size()) return broken("segment: message size");
+  return info;
+}
+
+void SharedQueue::finish_wait(Seat seat, uint32_t index) const {
+  const bool cancelled = state_of(load(waiter(index).word)) == WaiterState::kIdle;
+  const uint32_t mine = load(waiter(index).slot);
+  if (cancelled && is_slot(mine)) {
+    store(level(seat).taking, mine);
+    keep(level(seat), mine);
+  }
+  free_waiter(index);
+}
+
+SharedQueue::WaiterView SharedQueue::waiters() const {
+  WaiterView view;
+  const uint32_t used = load(header().waiters_used);
+  for (uint32_t index = 0; index < used && index < kWaiters; ++index) {
+    if (!waits(load(waiter(index).word))) continue;
+    ((load(waiter(index).role) & kReceives) != 0 ? view.receivers : view.senders)++;
+    if (view.first_process == 0) view.first_process = load(waiter(index).process);
+  }
+  return view;
+}
+
+}  // namespace mqueuefs
