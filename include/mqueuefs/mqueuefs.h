@@ -58,7 +58,7 @@ ssize_t mqueuefs_timedreceive(mqd_t queue, char *buffer, size_t size, unsigned *
 int mqueuefs_getattr(mqd_t queue, struct mq_attr *attributes);
 int mqueuefs_setattr(mqd_t queue, const struct mq_attr *attributes, struct mq_attr *old_attributes);
 
-/* mq_notify(3). The function of SIGEV_THREAD runs in a thread of its own, with all signals blocked.
+/* mq_notify(3). The function of SIGEV_THREAD runs in a thread of its own, with no signal blocked.
  * Errors: EBADF EBUSY EINVAL ENOMEM. */
 int mqueuefs_notify(mqd_t queue, const struct sigevent *event);
 

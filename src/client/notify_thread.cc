@@ -102,6 +102,10 @@ void* run_function(void* argument) {
   void (*const function)(sigval) = registration->function;
   const sigval value = registration->value;
   destroy(registration);
+  // The helper has all signals blocked, and the new thread took that from it.
+  sigset_t none;
+  sigemptyset(&none);
+  pthread_sigmask(SIG_SETMASK, &none, nullptr);
   function(value);
   return nullptr;
 }

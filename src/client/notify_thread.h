@@ -2,7 +2,7 @@
 //
 // One helper thread for the process, made by the first registration, sleeps on a connection of its own, where the
 // daemon tells it which registration was used or removed. As in the C library, the function runs in a thread with
-// all signals blocked. A forked child has no registrations and no helper: their table is in memory that is empty in
+// no signal blocked, whatever its registrar had. A forked child has no registrations and no helper: their table is in memory that is empty in
 // it. What the daemon says is a number to look up, never an address.
 #pragma once
 

@@ -275,7 +275,7 @@ std::unique_ptr<ipc::NotificationTarget> DaemonHost::make_notification_target(pi
                                                                               uint64_t channel) {
   switch (type) {
     case SIGEV_SIGNAL:
-      return make_signal_target(tasks_, process, signo, value);
+      return make_signal_target(tasks_, children_, process, signo, value);
     case SIGEV_THREAD:
       return make_connection_target(server_, channel, value);
     default:

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "control/server.h"
+#include "daemon/child_task.h"
 #include "daemon/tasks.h"
 #include "ipc/notification.h"
 
@@ -28,8 +29,12 @@ class ExecDetector {
 
 /// SIGEV_SIGNAL: si_code SI_MESGQ, si_pid and si_uid of the sender as the receiver numbers them (SPEC F5).
 /// Null: the process is gone.
-std::unique_ptr<ipc::NotificationTarget> make_signal_target(Tasks& tasks, pid_t process, int signo,
-                                                            uint64_t value);
+///
+/// The kernel translates a signal's si_uid from the user namespace of who sends it, and makes si_pid 0 if the
+/// receiver can't see him. So where the receiver sees the queue's sender but not us, a child of ours sends the
+/// signal from within his pid namespace; that takes CAP_SYS_ADMIN over it, without which si_pid stays 0.
+std::unique_ptr<ipc::NotificationTarget> make_signal_target(Tasks& tasks, ChildTasks& children, pid_t process,
+                                                            int signo, uint64_t value);
 
 /// SIGEV_THREAD: NotifyThread packets on the connection, as long as it is there.
 std::unique_ptr<ipc::NotificationTarget> make_connection_target(control::Server& server, uint64_t channel,

@@ -55,6 +55,11 @@ uint64_t effective_capabilities(std::string_view status) {
   return field ? take_number<uint64_t>(*field, 16).value_or(0) : 0;
 }
 
+std::optional<uid_t> real_uid(std::string_view status) {
+  auto field = status_field(status, "Uid");
+  return field ? take_number<uid_t>(*field) : std::nullopt;
+}
+
 std::optional<uid_t> effective_uid(std::string_view status) {
   auto field = status_field(status, "Uid");
   if (!field || !take_number<uid_t>(*field)) return std::nullopt;

@@ -21,6 +21,9 @@ std::vector<pid_t> namespace_pids(std::string_view status);
 /// CapEff.
 uint64_t effective_capabilities(std::string_view status);
 
+/// The real uid, first in the Uid line.
+std::optional<uid_t> real_uid(std::string_view status);
+
 /// The effective uid, second in the Uid line.
 std::optional<uid_t> effective_uid(std::string_view status);
 

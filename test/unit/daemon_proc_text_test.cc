@@ -19,6 +19,7 @@ TEST(ProcText, StatusFields) {
   EXPECT_EQ(status_field(kStatus, "Tgid"), "77");
   EXPECT_EQ(status_field(kStatus, "Tgi"), std::nullopt);
   EXPECT_EQ(status_field("", "Tgid"), std::nullopt);
+  EXPECT_EQ(real_uid(kStatus), 1000u);
   EXPECT_EQ(effective_uid(kStatus), 1001u);
   EXPECT_EQ(effective_capabilities(kStatus), 0x1ffffffffffu);
   EXPECT_EQ(namespace_pids(kStatus), (std::vector<pid_t>{78, 12, 1}));
