@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,14 +24,26 @@ const char* own_namespace() {
   return name != nullptr ? name : "";
 }
 
-// What the C library and then the kernel say of a name, before anybody is asked.
+// What the C library says of a name.
+Status check_slash(const char* name) {
+  if (!readable(name, 1)) return Error{EFAULT, "name"};
+  return name[0] == '/' ? Status() : Error{EINVAL, "name"};
+}
+
+// What the kernel then says of it, before anybody is asked.
 Status check_name(const char* name) {
   const ptrdiff_t length = readable_length(name, PATH_MAX);
   if (length < 0) return Error{EFAULT, "name"};
-  if (name[0] != '/') return Error{EINVAL, "name"};
   if (length == PATH_MAX) return Error{ENAMETOOLONG, "name"};
   const auto file_name = file_name_of(name);
   return file_name ? Status() : file_name.error();
+}
+
+// The kernel takes a descriptor before it looks at what the name says (do_mq_open), so that the lack of one is told
+// first. Asked only where the call fails anyway.
+int unless_no_descriptor_is_left(int code) {
+  const UniqueFd trial(eventfd(0, EFD_CLOEXEC));
+  return trial || (errno != EMFILE && errno != ENFILE) ? code : errno;
 }
 
 // Calls `work` with a connection; a second time with a new one if a kept one was the dead daemon's.
@@ -48,13 +62,18 @@ int with_connection(Call& call, Work work) {
 
 mqd_t open_in(const char* namespace_name, const char* name, int oflag, mode_t mode, const mq_attr* given) {
   Call call;
+  // Name, attributes, name: first the C library, then the kernel.
+  if (const Status slash = check_slash(name); !slash) return call.fail(slash.code());
   Attributes attributes;
   if (given != nullptr) {
     mq_attr copy;
     if (!copy_in(copy, given)) return call.fail(EFAULT);
     attributes = {copy.mq_maxmsg, copy.mq_msgsize};
   }
-  if (const Status checked = check_name(name); !checked) return call.fail(checked.code());
+  if (const Status checked = check_name(name); !checked) {
+    const bool before_descriptor = checked.code() == EFAULT || strnlen(name, PATH_MAX) == PATH_MAX;
+    return call.fail(before_descriptor ? checked.code() : unless_no_descriptor_is_left(checked.code()));
+  }
   return with_connection(call, [&](Connection& connection) -> Result<int> {
     auto queue =
         open_queue(connection, namespace_name, name, oflag, mode, given != nullptr ? &attributes : nullptr);
@@ -65,6 +84,7 @@ mqd_t open_in(const char* namespace_name, const char* name, int oflag, mode_t mo
 
 int unlink_in(const char* namespace_name, const char* name) {
   Call call;
+  if (const Status slash = check_slash(name); !slash) return call.fail(slash.code());
   if (const Status checked = check_name(name); !checked) return call.fail(checked.code());
   return with_connection(call, [&](Connection& connection) -> Result<int> {
     const Status unlinked = unlink_queue(connection, namespace_name, name);

@@ -19,6 +19,8 @@ Result<Connection*> SleepLease::prepare(Result<Connection*> connection) {
 }
 
 int errno_without_daemon(int code) {
+  // Not for want of a daemon: the caller's own means are used up.
+  if (code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS) return code;
   static constinit std::atomic<bool> said{false};
   if (!said.exchange(true)) {
     char text[200];

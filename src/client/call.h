@@ -50,7 +50,7 @@ class SleepLease final : public Lender {
 };
 
 /// What a failure to reach a daemon is to a program that knows only message queues: ENOSYS, said once on standard
-/// error. Other errors stay.
+/// error. That the caller has no descriptor or memory left (EMFILE, ENFILE, ENOMEM, ENOBUFS) stays what it is.
 int errno_without_daemon(int code);
 
 /// The real system call, for descriptors that are not ours: a cancellation point.

@@ -1,8 +1,10 @@
 #include "client/queue.h"
 
 #include <limits.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "client/descriptors.h"
@@ -23,9 +25,29 @@ Result<UniqueFd> fetch_root(Connection& connection, const control::OpenRoot& req
 // Whatever was announced must not meet a later create of this thread that comes another way.
 void withdraw(Connection& connection) { static_cast<void>(connection.request(Type::kWithdraw, {}).ok()); }
 
+// F_GETFL shows O_NOFOLLOW to who asks openat(2) for it, the kernel's mq_open only what it was given. (And O_LARGEFILE,
+// which both calls set in 64-bit processes and nothing takes away.)
+int open_as_asked(int root, const char* name, int oflag, mode_t mode) {
+  // The rest means nothing to a queue, or, unknown to openat2(2), is an error there.
+  constexpr int kKnown = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_ASYNC |
+                         O_DIRECT | O_NOATIME | O_CLOEXEC | O_NOFOLLOW | O_PATH;
+  // O_NOCTTY, and no links, guard against a server that shows something else than queues.
+  const int flags = (oflag & kKnown) | O_CLOEXEC | O_NOCTTY;
+  if ((flags & O_PATH) == 0) {
+    open_how how{};
+    how.flags = static_cast<uint64_t>(flags);
+    how.mode = (flags & O_CREAT) != 0 ? mode & 07777 : 0;
+    how.resolve = RESOLVE_NO_SYMLINKS;
+    const long fd = syscall(SYS_openat2, root, name, &how, sizeof how);
+    // A kernel before 5.6, or a filter that does not know it.
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) return static_cast<int>(fd);
+  }
+  return openat(root, name, flags | O_NOFOLLOW, mode);
+}
+
 Result<UniqueFd> open_at(int root, const char* name, int oflag, mode_t mode) {
   for (;;) {
-    UniqueFd queue(openat(root, name, oflag, mode));
+    UniqueFd queue(open_as_asked(root, name, oflag, mode));
     if (queue) return queue;
     // mq_open(3) knows no EINTR: here it means that the request had not been looked at.
     if (errno != EINTR) return last_error("openat");
@@ -55,19 +77,21 @@ Result<UniqueFd> open_queue(Connection& connection, const char* namespace_name, 
   if (!name) return name.error();
   control::OpenRoot request{};
   if (const Status named = set_name(request.target.name, namespace_name); !named) return named.error();
-  const bool announced = (oflag & O_CREAT) != 0 && attributes != nullptr;
+  const bool for_neither = (oflag & O_ACCMODE) == O_ACCMODE;
+  const bool announced = (oflag & O_CREAT) != 0 && (attributes != nullptr || for_neither);
   if (announced) {
-    request.announcement.present = 1;
-    request.announcement.maxmsg = attributes->maxmsg;
-    request.announcement.msgsize = attributes->msgsize;
+    if (attributes != nullptr) {
+      request.announcement.present |= control::kAnnounceAttributes;
+      request.announcement.maxmsg = attributes->maxmsg;
+      request.announcement.msgsize = attributes->msgsize;
+    }
+    if (for_neither) request.announcement.present |= control::kAnnounceNeither;
     if (const Status named = set_name(request.announcement.name, *name); !named) return named.error();
   }
   auto root = fetch_root(connection, request);
   if (!root) return root.error();
 
-  // O_NOFOLLOW and O_NOCTTY change nothing for a queue, and guard against a server that shows something else.
-  const int flags = (oflag & ~O_TRUNC) | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
-  if ((oflag & O_ACCMODE) == O_ACCMODE && (oflag & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
+  if (for_neither && (oflag & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
     // open(2) takes access mode 3 of an existing file, mq_open refuses it (prepare_open, SPEC C2).
     struct stat status {};
     if (fstatat(root->get(), *name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -75,7 +99,7 @@ Result<UniqueFd> open_queue(Connection& connection, const char* namespace_name, 
       return Error{EINVAL, "access mode"};
     }
   }
-  auto queue = open_at(root->get(), *name, flags, mode);
+  auto queue = open_at(root->get(), *name, oflag, mode);
   if (!queue && announced) withdraw(connection);
   return queue;
 }

@@ -31,7 +31,8 @@ Result<const char*> file_name_of(const char* queue_name);
 /// Errors: ENOENT: no namespace of that name; what the daemon says otherwise.
 Result<UniqueFd> open_root(Connection& connection, const char* namespace_name);
 
-/// mq_open(2). `oflag` as for open(2); O_CLOEXEC is always set, O_TRUNC does nothing. `attributes` may be null;
+/// mq_open(2). `oflag` as for open(2); O_CLOEXEC is always set; O_TRUNC and flags that
+/// mean nothing to a queue do nothing. `attributes` may be null;
 /// they take effect if the queue is created by this call.
 ///
 /// Errors (SPEC C2, C5): EINVAL: an existing queue and access mode 3, or attributes out of range; ENOENT, EEXIST,

@@ -205,7 +205,6 @@ Result<Deadline> deadline_of(const timespec* timeout) {
 }
 
 Status send(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
-  if (message.size() > UINT32_MAX) return Error{EMSGSIZE, "send"};
   if (message.size() > kInlineSendBytes) return send_staged(lender, queue, message, priority, deadline);
   auto argument = MQUEUEFS_STACK_ARGUMENT(control::SendHeader, QueueIoctl::kSend, message.size());
   argument.header->priority = priority;

@@ -16,8 +16,8 @@ class Announcements {
  public:
   /// Replaces what the thread had announced. `connection` is whose end drops it.
   void put(ipc::TaskId thread, uint64_t connection, std::string_view name,
-           ipc::RequestedAttributes attributes) {
-    by_thread_.insert_or_assign(thread, Entry{connection, std::string(name), attributes});
+           const ipc::AnnouncedCreation& creation) {
+    by_thread_.insert_or_assign(thread, Entry{connection, std::string(name), creation});
   }
 
   void drop(ipc::TaskId thread) { by_thread_.erase(thread); }
@@ -28,13 +28,13 @@ class Announcements {
   }
 
   /// Drops what the thread had announced, and returns it if it was for `name`.
-  std::optional<ipc::RequestedAttributes> take(ipc::TaskId thread, std::string_view name) {
+  std::optional<ipc::AnnouncedCreation> take(ipc::TaskId thread, std::string_view name) {
     const auto found = by_thread_.find(thread);
     if (found == by_thread_.end()) return std::nullopt;
     const Entry entry = std::move(found->second);
     by_thread_.erase(found);
     if (entry.name != name) return std::nullopt;
-    return entry.attributes;
+    return entry.creation;
   }
 
   size_t size() const { return by_thread_.size(); }
@@ -43,7 +43,7 @@ class Announcements {
   struct Entry {
     uint64_t connection;
     std::string name;
-    ipc::RequestedAttributes attributes;
+    ipc::AnnouncedCreation creation;
   };
   std::unordered_map<ipc::TaskId, Entry> by_thread_;
 };

@@ -62,10 +62,15 @@ struct HelloReply {
   uint64_t channel;  ///< names this connection in the ioctls; a secret
 };
 
+enum AnnouncementParts : uint32_t {
+  kAnnounceAttributes = 1,
+  kAnnounceNeither = 2,  ///< access mode 3, which FUSE makes O_RDWR of when it creates
+};
+
 /// What the next CREATE by this thread with this name is to have. One is kept for each thread; any open or
 /// create by the thread, kWithdraw, another announcement and the connection's end drop it.
 struct Announcement {
-  uint32_t present;
+  uint32_t present;  ///< AnnouncementParts; 0: there is none
   uint32_t reserved;
   int64_t maxmsg;
   int64_t msgsize;

@@ -158,10 +158,13 @@ void Connection::open_root(const Caller& caller, std::span<const std::byte> body
   server_.announcements_.drop(caller.thread);
   std::function<void()> announce;
   if (request->announcement.present != 0) {
-    announce = [this, thread = caller.thread, name = std::string(*queue),
-                attributes =
-                    ipc::RequestedAttributes{request->announcement.maxmsg, request->announcement.msgsize}] {
-      server_.announcements_.put(thread, id_, name, attributes);
+    ipc::AnnouncedCreation creation;
+    if ((request->announcement.present & kAnnounceAttributes) != 0) {
+      creation.attributes = {request->announcement.maxmsg, request->announcement.msgsize};
+    }
+    creation.for_neither = (request->announcement.present & kAnnounceNeither) != 0;
+    announce = [this, thread = caller.thread, name = std::string(*queue), creation] {
+      server_.announcements_.put(thread, id_, name, creation);
     };
   }
   server_.host_.open_root(caller, *target, descriptor_reply(Type::kOpenRoot, std::move(announce)));

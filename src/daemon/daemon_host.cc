@@ -253,21 +253,24 @@ ipc::Channel* DaemonHost::find_channel(uint64_t id) {
   return server_.find(id);
 }
 
-std::optional<ipc::RequestedAttributes> DaemonHost::take_announcement(ipc::TaskId task,
-                                                                      std::string_view name) {
+std::optional<ipc::AnnouncedCreation> DaemonHost::take_announcement(ipc::TaskId task, std::string_view name) {
   return server_.announcements().take(task, name);
 }
 
-void DaemonHost::check_namespace(ipc::Superblock& superblock) {
+Status DaemonHost::check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) {
   const ipc::IpcNamespace* const shown = superblock.namespace_or_null();
-  if (shown == nullptr) return;
+  if (shown == nullptr) return {};
   const Namespace* const known = namespaces_.by_id(shown->id());
-  if (known == nullptr || !known->name.empty()) return;
+  if (known == nullptr || !known->name.empty()) return {};
   // One that lives is enough; each that does not takes its binding, and the last one the namespace, with it.
   const std::vector<uint64_t> keys(known->bindings.begin(), known->bindings.end());
   for (const uint64_t key : keys) {
-    if (kernel_namespaces_.alive(key)) return;
+    if (!kernel_namespaces_.alive(key)) continue;
+    // fs/namei.c:may_create. A superblock that was made in the user namespace itself has the kernel ask this.
+    const bool named = !features_.mount_privilege || kernel_namespaces_.owner_can_name(key, creator);
+    return named ? Status() : Error{EOVERFLOW, "owner"};
   }
+  return {};
 }
 
 std::unique_ptr<ipc::NotificationTarget> DaemonHost::make_notification_target(pid_t process, int type,

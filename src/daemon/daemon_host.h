@@ -82,8 +82,8 @@ class DaemonHost final : public control::Host, public fuse::Services {
 
   // fuse::Services
   ipc::Channel* find_channel(uint64_t id) override;
-  std::optional<ipc::RequestedAttributes> take_announcement(ipc::TaskId task, std::string_view name) override;
-  void check_namespace(ipc::Superblock& superblock) override;
+  std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId task, std::string_view name) override;
+  Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) override;
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t process, int type, int signo,
                                                                     uint64_t value,
                                                                     uint64_t channel) override;

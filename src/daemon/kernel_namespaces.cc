@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -11,6 +13,7 @@
 
 #include "base/check.h"
 #include "daemon/proc_files.h"
+#include "daemon/proc_text.h"
 
 namespace mqueuefs::daemon {
 namespace {
@@ -74,6 +77,7 @@ KernelNamespaces::KernelNamespaces(control::Reactor& reactor, Tasks& tasks, bool
     : tasks_(tasks), use_handles_(use_handles), ended_(std::move(ended)) {
   nsfs_ = UniqueFd(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC));
   if (const auto own = namespace_inode_of(getpid(), "ipc")) own_inode_ = *own;
+  if (const auto own = namespace_inode_of(getpid(), "user")) own_user_namespace_ = *own;
   slow_timer_ = reactor.make_timer([this] { look_at_all(); });
 }
 
@@ -99,12 +103,18 @@ Result<KernelNamespace*> KernelNamespaces::of_task(pid_t process, ipc::TaskId th
     if (!handle) return handle.error();
     fresh->handle_ = std::move(*handle);
   }
+  if (const UniqueFd owner(ioctl(fd->get(), NS_GET_USERNS)); owner) {
+    if (const auto owner_inode = inode_of(owner.get())) fresh->owner_inode_ = *owner_inode;
+  }
   fresh->key_ = next_key_++;
   KernelNamespace* const result = fresh.get();
   key_of_inode_.insert_or_assign(fresh->inode_, fresh->key_);
   by_key_.emplace(fresh->key_, std::move(fresh));
   // A thread may be in another namespace than its process; then another member, if any, is the sentinel.
-  if (!is_member(process, *inode) || !watch_sentinel(*result, process)) find_sentinel(*result);
+  if (!is_member(process, *inode) || !watch_sentinel(*result, process)) {
+    // With handles the end of the thread's own process is as good a moment to ask again as any.
+    if (!find_sentinel(*result) && use_handles_) watch_sentinel(*result, process);
+  }
   if (by_key_.size() == 1) slow_timer_->set_delay_ms(kSlowLookMs);
   return result;
 }
@@ -161,6 +171,28 @@ void KernelNamespaces::sentinel_gone(uint64_t key) {
   if (alive(key)) {
     if (known->sentinel_watch_ == nullptr) find_sentinel(*known);
   }
+}
+
+bool KernelNamespaces::learn_maps(KernelNamespace& known, pid_t process) {
+  const auto its = namespace_inode_of(process, "user");
+  if (!its || *its != known.owner_inode_) return false;
+  auto uids = read_proc(process, "uid_map");
+  auto gids = read_proc(process, "gid_map");
+  // Empty ones have not been written yet.
+  if (!uids || !gids || uids->empty() || gids->empty()) return false;
+  known.uid_map_ = std::move(*uids);
+  known.gid_map_ = std::move(*gids);
+  return true;
+}
+
+bool KernelNamespaces::owner_can_name(uint64_t key, const ipc::Creator& creator) {
+  KernelNamespace* const known = find(key);
+  if (known == nullptr || known->owner_inode_ == 0 || known->owner_inode_ == own_user_namespace_) return true;
+  if (known->uid_map_.empty()) {
+    const auto learn = [&](pid_t process) { return learn_maps(*known, process); };
+    if (!learn(creator.task) && !learn(known->sentinel_) && !any_number_in("/proc", learn)) return true;
+  }
+  return mapped_id(known->uid_map_, creator.uid) && mapped_id(known->gid_map_, creator.gid);
 }
 
 void KernelNamespaces::end(uint64_t key) {

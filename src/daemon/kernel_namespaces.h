@@ -6,7 +6,8 @@
 //
 // Each has a *sentinel*: a member process whose pidfd is watched. When that ends, the next one is looked for;
 // if there is none the namespace has ended (or, with handles, is held by a bind mount: then it is looked at
-// again every ten seconds). A sentinel may leave the namespace unnoticed, which is why alive() is also asked
+// again every ten seconds). Where only a thread of another namespace's process was seen, that process stands in,
+// with handles, which do not care who is asked about. A sentinel may leave the namespace unnoticed, which is why alive() is also asked
 // where it matters: before a creation and before a mount.
 #pragma once
 
@@ -14,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -40,6 +42,9 @@ class KernelNamespace {
   uint64_t key_ = 0;
   uint64_t inode_ = 0;
   NamespaceHandle handle_;
+  uint64_t owner_inode_ = 0;  // of the user namespace that owns it; 0: not ours to know
+  std::string uid_map_;       // of that one, once somebody was seen who can tell; they never change again
+  std::string gid_map_;
   pid_t sentinel_ = 0;
   std::unique_ptr<control::ProcessWatch> sentinel_watch_;  // null: nobody is in sight
 };
@@ -61,6 +66,10 @@ class KernelNamespaces {
   /// Whether it still lives. If not, it has been forgotten and `ended` called.
   bool alive(uint64_t key);
 
+  /// Whether the user namespace that owns it has names for the creator's ids (which are as numbered here). True
+  /// where that can't be told: no such namespace is known, or nobody in sight is in it.
+  bool owner_can_name(uint64_t key, const ipc::Creator& creator);
+
   /// Asks of each whether it still lives, and sees to it that each has a sentinel: for one that left unnoticed.
   void look_at_all();
 
@@ -74,12 +83,14 @@ class KernelNamespaces {
   /// The member with the lowest process id, which is then watched. False: nobody is in sight.
   bool find_sentinel(KernelNamespace& known);
   void sentinel_gone(uint64_t key);
+  bool learn_maps(KernelNamespace& known, pid_t process);
   void end(uint64_t key);
 
   Tasks& tasks_;
   const bool use_handles_;
   const std::function<void(uint64_t)> ended_;
   UniqueFd nsfs_;           // some namespace that is no IPC namespace: open_by_handle_at wants a file of nsfs
+  uint64_t own_user_namespace_ = 0;
   uint64_t own_inode_ = 0;  // the daemon's own IPC namespace, which its own membership must not keep
   uint64_t next_key_ = 1;
   std::map<uint64_t, std::unique_ptr<KernelNamespace>> by_key_;

@@ -19,14 +19,16 @@ namespace {
 // Of the thread, since an answer is sent before the next request is read.
 thread_local std::vector<char> listing(kMaxTransferBytes);
 
-/// Creates a queue for the task behind `request`, with the attributes that it announced for this name.
+/// Creates a queue for the task behind `request`, with the attributes that it `announced`.
 Result<std::shared_ptr<ipc::QueueInode>> create_queue(FuseSession& session, fuse_req_t request,
-                                                      const char* name, mode_t mode) {
+                                                      const char* name, mode_t mode,
+                                                      const std::optional<ipc::AnnouncedCreation>& announced) {
   const fuse_ctx* context = fuse_req_ctx(request);
-  const auto announced = session.services().take_announcement(context->pid, name);
-  session.services().check_namespace(*session.superblock());
-  return session.superblock()->create(name, mode, announced ? &*announced : nullptr,
-                                      {.uid = context->uid, .gid = context->gid, .task = context->pid});
+  const ipc::Creator creator{.uid = context->uid, .gid = context->gid, .task = context->pid};
+  const Status checked = session.services().check_creation(*session.superblock(), creator);
+  if (!checked) return checked.error();
+  const bool with_attributes = announced && announced->attributes;
+  return session.superblock()->create(name, mode, with_attributes ? &*announced->attributes : nullptr, creator);
 }
 
 /// `add(buffer, room, name, queue, position)` appends an entry and answers how long it is, added or not.
@@ -68,14 +70,14 @@ void on_lookup(fuse_req_t request, fuse_ino_t, const char* name) {
 
 void on_create(fuse_req_t request, fuse_ino_t, const char* name, mode_t mode, fuse_file_info* info) {
   FuseSession& session = FuseSession::of(request);
+  const auto announced = session.services().take_announcement(fuse_req_ctx(request)->pid, name);
   // mqueue would leave the new queue behind and fail; here the kernel would go on believing that it is
   // missing.
   if ((info->flags & O_DIRECT) != 0) {
-    session.services().take_announcement(fuse_req_ctx(request)->pid, name);
     fuse_reply_err(request, EINVAL);
     return;
   }
-  const auto created = create_queue(session, request, name, mode);
+  const auto created = create_queue(session, request, name, mode, announced);
   if (!created) {
     // Somebody else created it since the kernel looked (through another session). To open it here would be to
     // open it unchecked: on ESTALE the kernel looks again, checks the mode and sends OPEN.
@@ -83,6 +85,8 @@ void on_create(fuse_req_t request, fuse_ino_t, const char* name, mode_t mode, fu
     fuse_reply_err(request, look_again ? ESTALE : created.code());
     return;
   }
+  // The kernel has made O_RDWR of access mode 3 by now, which its creator has told us beside.
+  if (announced && announced->for_neither) info->flags |= O_ACCMODE;
   const Status opened = session.open(*created, *info);
   if (!opened) {
     fuse_reply_err(request, opened.code());
@@ -97,12 +101,12 @@ void on_create(fuse_req_t request, fuse_ino_t, const char* name, mode_t mode, fu
 
 void on_mknod(fuse_req_t request, fuse_ino_t, const char* name, mode_t mode, dev_t) {
   FuseSession& session = FuseSession::of(request);
+  const auto announced = session.services().take_announcement(fuse_req_ctx(request)->pid, name);
   if ((mode & S_IFMT) != S_IFREG && (mode & S_IFMT) != 0) {
-    session.services().take_announcement(fuse_req_ctx(request)->pid, name);
     fuse_reply_err(request, EPERM);  // SPEC A5
     return;
   }
-  const auto created = create_queue(session, request, name, mode);
+  const auto created = create_queue(session, request, name, mode, announced);
   if (!created) {
     fuse_reply_err(request, created.code());
     return;

@@ -22,11 +22,11 @@ class Services {
 
   /// What `task` announced for the file that it is creating as `name` (DESIGN: the client announces just
   /// before). Whatever it had announced is dropped, matching or not.
-  virtual std::optional<ipc::RequestedAttributes> take_announcement(ipc::TaskId task,
-                                                                    std::string_view name) = 0;
+  virtual std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId task, std::string_view name) = 0;
 
-  /// Makes sure that a namespace whose last task is gone is freed before its superblock is asked to create.
-  virtual void check_namespace(ipc::Superblock& superblock) = 0;
+  /// To be asked before a superblock is: makes sure that a namespace whose last task is gone is freed. EOVERFLOW:
+  /// the user namespace that owns it has no name for the creator's ids (SPEC C5).
+  virtual Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) = 0;
 
   /// Where a notification for `process` will go. `channel` is the control connection named for SIGEV_THREAD.
   virtual std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t process, int type,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -44,6 +45,12 @@ std::span<const LimitRule> limit_rules();
 struct RequestedAttributes {
   int64_t maxmsg = 0;
   int64_t msgsize = 0;
+};
+
+/// What a thread has said of the queue that it is about to create, where the file system cannot carry it.
+struct AnnouncedCreation {
+  std::optional<RequestedAttributes> attributes;
+  bool for_neither = false;  ///< access mode 3: the descriptor neither sends nor receives (SPEC C3)
 };
 
 /// Checks attributes as ipc/mqueue.c:mqueue_get_inode does: EINVAL for a value of 0 or less, or over the

@@ -302,6 +302,33 @@ TEST_F(Open, C5_AnOwnerThatTheNamespaceCanNotNameIsRefusedFirst) {
   });
 }
 
+// SPEC B7, as fcntl(2) shows it.
+TEST_F(Open, B7_TheDescriptorHasTheFlagsThatWereAskedFor) {
+  in_new_namespace([](const std::string&) {
+    EXPECT_OK(UniqueFd(open_with("/a", 1, 1)).get());
+    // What open(2) sets of itself: O_LARGEFILE, which the C library's header does not show here.
+    const UniqueFd any(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const int unasked = MQ_DIFFERENCE("a descriptor of a file's has O_LARGEFILE") ? fcntl(any.get(), F_GETFL) : 0;
+    for (const int access : {O_RDONLY, O_WRONLY, O_RDWR}) {
+      for (const int extra : {0, O_NONBLOCK, O_APPEND, O_NOFOLLOW, O_NONBLOCK | O_SYNC}) {
+        for (const int creation : {0, O_CREAT, O_NOCTTY, O_CREAT | O_NOCTTY | O_TRUNC}) {
+          const UniqueFd fd(mq().open("/a", access | extra | creation, 0600, nullptr));
+          ASSERT_OK(fd.get());
+          EXPECT_EQ(access | extra | unasked, fcntl(fd.get(), F_GETFL)) << std::oct << creation;
+          EXPECT_EQ(FD_CLOEXEC, fcntl(fd.get(), F_GETFD));
+        }
+      }
+    }
+    const UniqueFd created(mq().open("/b", kCreate | O_EXCL, 0600, nullptr));
+    EXPECT_EQ(O_RDWR | unasked, fcntl(created.get(), F_GETFL));
+    for (const int meaningless : {O_DIRECTORY, 1 << 30}) {
+      EXPECT_OK(UniqueFd(mq().open("/a", O_RDWR | meaningless, 0600, nullptr)).get()) << "means nothing";
+      EXPECT_OK(UniqueFd(mq().open("/a", kCreate | meaningless, 0600, nullptr)).get());
+    }
+    EXPECT_OK(UniqueFd(mq().open("/c", kCreate, 07777777, nullptr)).get()) << "nor do other bits of the mode";
+  });
+}
+
 TEST_F(Open, C6_TheLimitsOfTheUnprivileged) {
   in_new_namespace([](const std::string&) {
     ASSERT_EQ(0, Target::current().set_limit("msg_max", 4));

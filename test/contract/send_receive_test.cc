@@ -377,6 +377,9 @@ TEST_F(SendReceive, E12_ABadPointerIsEfaultInEveryArgument) {
       EXPECT_ERRNO(EFAULT, mq().open("/new", O_RDWR | O_CREAT, 0600, pointer));
       EXPECT_ERRNO(EFAULT, mq().open("/a", O_RDWR | O_CREAT | O_EXCL, 0600, pointer)) << "before EEXIST";
       EXPECT_ERRNO(EFAULT, mq().open("//", O_RDWR | O_CREAT, 0600, pointer)) << "before the name";
+      EXPECT_ERRNO(EFAULT, mq().open("/", O_RDWR | O_CREAT, 0600, pointer));
+      EXPECT_ERRNO(EINVAL, mq().open("", O_RDWR | O_CREAT, 0600, pointer)) << "libc wants its slash first";
+      EXPECT_ERRNO(EINVAL, mq().open("a", O_RDWR | O_CREAT, 0600, pointer));
       EXPECT_OK(UniqueFd(mq().open("/a", O_RDWR, 0600, pointer)).get()) << "not looked at";
       EXPECT_ERRNO(EFAULT, mq().setattr(fd.get(), pointer, nullptr));
       EXPECT_ERRNO(EFAULT, mq().setattr(-1, pointer, nullptr)) << "before the descriptor";

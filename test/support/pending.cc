@@ -21,10 +21,6 @@ constexpr std::array kPendingCalls = std::to_array<Pending>({
     {"Blocking", "E5_AStoppedCallerIsNoLongerInTheLine", "a stopped caller keeps its place in the line"},
     {"Blocking", "E7_WhoIsInterruptedAndRestartsStandsAtTheEndOfTheLine",
      "a caller that is interrupted and restarts keeps its place in the line"},
-    {"Open", "C3_CreatingWithAccessMode3MakesADescriptorForNeither", "such a descriptor sends and receives"},
-    {"Open", "C5_ADescriptorIsNeededBeforeAnythingIsLookedUp", "ENOSYS where no descriptor is left for a connection"},
-    {"Open", "C5_AnOwnerThatTheNamespaceCanNotNameIsRefusedFirst", "EOVERFLOW is not told for unmapped owners"},
-    {"SendReceive", "E2_SendChecksInThisOrder", "an impossible size is refused before the descriptor"},
 });
 
 }  // namespace

@@ -11,43 +11,43 @@ constexpr uint64_t kConnection = 7;
 
 TEST(Announcements, MatchingCreateTakesIt) {
   Announcements announcements;
-  announcements.put(kThread, kConnection, "queue", {5, 64});
+  announcements.put(kThread, kConnection, "queue", {.attributes = {{5, 64}}});
   const auto taken = announcements.take(kThread, "queue");
   ASSERT_TRUE(taken.has_value());
-  EXPECT_EQ(taken->maxmsg, 5);
-  EXPECT_EQ(taken->msgsize, 64);
+  EXPECT_EQ(taken->attributes->maxmsg, 5);
+  EXPECT_EQ(taken->attributes->msgsize, 64);
   EXPECT_FALSE(announcements.take(kThread, "queue").has_value()) << "once";
 }
 
 TEST(Announcements, AnotherNameDropsIt) {
   Announcements announcements;
-  announcements.put(kThread, kConnection, "queue", {5, 64});
+  announcements.put(kThread, kConnection, "queue", {.attributes = {{5, 64}}});
   EXPECT_FALSE(announcements.take(kThread, "other").has_value());
   EXPECT_FALSE(announcements.take(kThread, "queue").has_value());
 }
 
 TEST(Announcements, AnotherThreadDoesNotGetIt) {
   Announcements announcements;
-  announcements.put(kThread, kConnection, "queue", {5, 64});
+  announcements.put(kThread, kConnection, "queue", {.attributes = {{5, 64}}});
   EXPECT_FALSE(announcements.take(kThread + 1, "queue").has_value());
   EXPECT_TRUE(announcements.take(kThread, "queue").has_value());
 }
 
 TEST(Announcements, NextOneReplacesIt) {
   Announcements announcements;
-  announcements.put(kThread, kConnection, "queue", {5, 64});
-  announcements.put(kThread, kConnection, "queue", {6, 65});
+  announcements.put(kThread, kConnection, "queue", {.attributes = {{5, 64}}});
+  announcements.put(kThread, kConnection, "queue", {.attributes = {{6, 65}}});
   EXPECT_EQ(announcements.size(), 1u);
-  EXPECT_EQ(announcements.take(kThread, "queue")->maxmsg, 6);
+  EXPECT_EQ(announcements.take(kThread, "queue")->attributes->maxmsg, 6);
 }
 
 TEST(Announcements, WithdrawalAndTheConnectionsEndDropThem) {
   Announcements announcements;
-  announcements.put(kThread, kConnection, "a", {5, 64});
+  announcements.put(kThread, kConnection, "a", {.attributes = {{5, 64}}});
   announcements.drop(kThread);
   EXPECT_EQ(announcements.size(), 0u);
-  announcements.put(kThread, kConnection, "a", {5, 64});
-  announcements.put(kThread + 1, kConnection + 1, "b", {5, 64});
+  announcements.put(kThread, kConnection, "a", {.attributes = {{5, 64}}});
+  announcements.put(kThread + 1, kConnection + 1, "b", {.attributes = {{5, 64}}});
   announcements.drop_connection(kConnection);
   EXPECT_FALSE(announcements.take(kThread, "a").has_value());
   EXPECT_TRUE(announcements.take(kThread + 1, "b").has_value());

@@ -20,10 +20,10 @@ using std::string;
 class FakeServices : public Services {
  public:
   ipc::Channel* find_channel(uint64_t id) override { return id == 7 ? channel : nullptr; }
-  std::optional<ipc::RequestedAttributes> take_announcement(ipc::TaskId, std::string_view) override {
+  std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId, std::string_view) override {
     return {};
   }
-  void check_namespace(ipc::Superblock&) override {}
+  Status check_creation(ipc::Superblock&, const ipc::Creator&) override { return {}; }
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t, int type, int, uint64_t,
                                                                     uint64_t target_channel) override {
     if (type == SIGEV_THREAD && target_channel != 7) return nullptr;
