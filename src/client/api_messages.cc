@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "client/call.h"
+#include "client/kernel_call.h"
 #include "client/queue_file.h"
 #include "client/transfer.h"
 #include "client/user_memory.h"

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -31,15 +30,6 @@ int errno_without_daemon(int code) {
     }
   }
   return ENOSYS;
-}
-
-long kernel_call(long number, long a, long b, long c, long d, long e) {
-  int type = PTHREAD_CANCEL_DEFERRED;
-  // The caller has cancellation disabled, if at all, on its own account: this is not within a Call.
-  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
-  const long result = syscall(number, a, b, c, d, e);
-  pthread_setcanceltype(type, nullptr);
-  return result;
 }
 
 }  // namespace mqueuefs::client

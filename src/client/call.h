@@ -53,7 +53,4 @@ class SleepLease final : public Lender {
 /// error. That the caller has no descriptor or memory left (EMFILE, ENFILE, ENOMEM, ENOBUFS) stays what it is.
 int errno_without_daemon(int code);
 
-/// The real system call, for descriptors that are not ours: a cancellation point.
-long kernel_call(long number, long a, long b, long c, long d, long e);
-
 }  // namespace mqueuefs::client

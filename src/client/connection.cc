@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "client/address.h"
+#include "client/kernel_call.h"
 #include "client/descriptors.h"
 #include "client/start_daemon.h"
 
@@ -45,7 +46,8 @@ int sleep_cancellable(int socket, void (*clean_up)(void*), void* context) {
   int state = PTHREAD_CANCEL_DISABLE;
   pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
   char first;
-  if (recv(socket, &first, sizeof first, MSG_PEEK) < 0) error = errno;
+  const long peeked = kernel_call(SYS_recvfrom, socket, reinterpret_cast<long>(&first), sizeof first, MSG_PEEK, 0, 0);
+  if (peeked < 0) error = errno;
   pthread_setcancelstate(state, nullptr);
   pthread_cleanup_pop(0);
   return error;

@@ -71,7 +71,7 @@ Status mount_namespace(Connection& connection, const char* namespace_name, const
 }
 
 Status remount_namespace(Connection& connection, const char* namespace_name, const char* dir, uint32_t flags) {
-  if (mount(nullptr, dir, nullptr, MS_REMOUNT | mount_flags_of(flags), nullptr) == 0) return {};
+  if (syscall(SYS_mount, nullptr, dir, nullptr, MS_REMOUNT | mount_flags_of(flags), nullptr) == 0) return {};
   if (errno != EPERM) return last_error("remount");
   control::Remount request{};
   if (const Status named = set_name(request.target.name, namespace_name); !named) return named.error();

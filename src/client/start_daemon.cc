@@ -56,11 +56,11 @@ pid_t fork_unnoticed(int exit_signal) {
 // The environment without what is meant for the program that runs, not for the daemon. `room` has as many elements.
 size_t environment_size() {
   size_t size = 1;
-  while (environ != nullptr && environ[size - 1] != nullptr) ++size;
+  while (__environ != nullptr && __environ[size - 1] != nullptr) ++size;
   return size;
 }
 void copy_environment(char** room) {
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+  for (char** entry = __environ; entry != nullptr && *entry != nullptr; ++entry) {
     if (strncmp(*entry, "LD_PRELOAD=", 11) != 0) *room++ = *entry;
   }
   *room = nullptr;

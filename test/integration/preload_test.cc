@@ -161,6 +161,41 @@ TEST_F(Preload, WithoutDaemonSaysSoOnceAndAnswersENOSYS) {
       << result.stderr_text;
 }
 
+// By itself, without `mqueuefs run`: so it is the library that starts the daemon.
+TEST_F(Preload, ProgramMayHaveFunctionsOfTheNamesOfSystemCalls) {
+  const std::string program = built("test/own_names_program");
+  ASSERT_NE(program, "");
+  in_private_namespaces([&](const std::string&) {
+    const CommandResult result = run_command({program}, "",
+                                             {.timeout_ms = kScenarioMs,
+                                              .environment = {{"LD_PRELOAD", library()},
+                                                              {"MQUEUEFS_PROGRAM", mqueuefs_program()}}});
+    EXPECT_EQ(result.status, 0) << result.stderr_text;
+    if (!CapabilityCheck::has_kernel_mqueue()) return;
+    EXPECT_EQ(run_command({program}).status, 0) << "on the kernel's";
+  });
+}
+
+// Those that a program may have as well are our own (own_calls.cc): what is left is ISO C's, the implementation's, and
+// what no program defines by chance.
+TEST(PreloadLibrary, CallsNothingThatAProgramMayDefine) {
+  static const std::set<std::string> others = {
+      "abort",  "calloc",       "free",   "malloc",  "realloc",        "memchr",          "memcmp",      "memcpy",
+      "memmove", "memset",      "signal", "snprintf", "strchr",         "strcmp",          "strerror",    "strlen",
+      "strncmp", "strtol",      "vsnprintf", "dlsym", "getauxval",     "posix_spawnp",    "secure_getenv",
+      "strerrordesc_np", "syscall",
+      "environ"};  // the linker names it beside __environ, whose other name it is; nothing refers to it
+  for (const char* place : {"src/preload/libmqueuefs-preload.so", "src/client/libmqueuefs.so.0"}) {
+    const std::string library = built(place);
+    if (library.empty()) GTEST_SKIP() << "no " << place;
+    for (const std::string& line : lines_of(run_command({"nm", "-D", "--undefined-only", library}).stdout_text)) {
+      const std::string name = line.substr(line.rfind(' ') + 1);
+      const std::string bare = name.substr(0, name.find('@'));
+      EXPECT_TRUE(bare.starts_with('_') || bare.starts_with("pthread_") || others.contains(bare)) << place << ": " << bare;
+    }
+  }
+}
+
 // What is loaded into other people's programs brings nothing along.
 TEST(PreloadLibrary, NeedsLibcAloneAndExportsOnlyItsNames) {
   for (const char* place : {"src/preload/libmqueuefs-preload.so", "src/client/libmqueuefs.so.0"}) {
