@@ -15,6 +15,13 @@ inline int64_t file_time_now_s() {
   return now.tv_sec;
 }
 
+/// CLOCK_MONOTONIC in nanoseconds.
+inline int64_t monotonic_now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
 /// CLOCK_REALTIME in nanoseconds: what absolute mq_* timeouts are measured against. See mq_receive(3).
 inline int64_t realtime_now_ns() {
   timespec now{};

@@ -192,10 +192,11 @@ Error Connection::take_notifications() {
 
 Result<control::WaitDone> Connection::wait() {
   while (!wait_done_) {
-    const Status slept = sleep();
+    const Status slept = interrupted_ ? Error{EINTR, "wait"} : sleep();
     if (slept.code() == EINTR) return cancel();
     if (!slept) return slept.error();
   }
+  if (wait_done_->status == ERESTART) return Error{ERESTART, "wait"};
   return *wait_done_;
 }
 
@@ -205,9 +206,10 @@ Result<control::WaitDone> Connection::cancel() {
   if (!reply) return reply.error();
   if (reply->size != sizeof answer) return Error{EPROTO, "reply"};
   // A WaitDone that crossed with our request was read before its reply.
-  if (wait_done_) return *wait_done_;
-  if (answer.served != 0) return answer.done;
-  return Error{EINTR, "wait"};
+  if (!wait_done_ && answer.served != 0) wait_done_ = answer.done;
+  // Begun anew the call would have forgotten the signal.
+  if (!wait_done_ || wait_done_->status == ERESTART) return Error{EINTR, "wait"};
+  return *wait_done_;
 }
 
 Status set_name(char (&field)[control::kNameBytes], const char* name) {

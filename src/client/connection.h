@@ -74,10 +74,16 @@ class Connection {
   }
 
   /// Drops what is known of earlier waits; to be called before a waiter is registered.
-  void begin_wait() { wait_done_.reset(); }
+  void begin_wait() {
+    wait_done_.reset();
+    interrupted_ = false;
+  }
+  /// A handler without SA_RESTART has run since the waiter was registered: wait() will not sleep.
+  void interrupt_wait() { interrupted_ = true; }
 
   /// Sleeps until the waiter in the channel is over; its `status` says how. A handler with SA_RESTART goes
-  /// unnoticed. EINTR: a signal came and the waiter is cancelled: nothing was sent or taken.
+  /// unnoticed. EINTR: a signal came and the waiter is cancelled: nothing was sent or taken. ERESTART: the thread was
+  /// stopped and so is not in the line any more: the call is to be begun anew.
   Result<control::WaitDone> wait();
 
   /// While it sleeps in wait(), the thread's signal mask is `mask` (as with ppoll(2), which no handler restarts).
@@ -124,6 +130,7 @@ class Connection {
   pid_t daemon_pid_ = 0;
   bool healthy_ = true;
   std::optional<control::WaitDone> wait_done_;
+  bool interrupted_ = false;
   const sigset_t* wait_mask_ = nullptr;
   void (*clean_up_)(void*) = nullptr;
   void* clean_up_context_ = nullptr;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <new>
 
+#include "client/held_signals.h"
 #include "client/user_memory.h"
 #include "control/queue_ioctl.h"
 
@@ -38,12 +39,16 @@ Argument<Header> make_argument(QueueIoctl number, size_t payload_bytes, void* me
 // FUSE answers ENOTTY for an ioctl of a file that is no queue; mq_* know only EBADF for that.
 Error ioctl_error(const char* step) { return errno == ENOTTY ? Error{EBADF, step} : last_error(step); }
 
-// As ask(), but a call that is about to sleep must not forget a signal that came just before (wq_sleep looks at
-// pending signals first).
-Result<int> ask_once(int queue, unsigned long command, void* argument, const char* step) {
+// As ask(), for a call that may have to sleep on `connection` then: it must not forget a signal that came just before
+// (wq_sleep looks at pending signals first).
+Result<int> ask_to_wait(Connection& connection, int queue, unsigned long command, void* argument, const char* step) {
+  connection.begin_wait();
+  HeldSignals held;
   const int outcome = ioctl(queue, command, argument);
+  const Error error = outcome >= 0 ? Error{} : ioctl_error(step);
+  if (held.release()) connection.interrupt_wait();
   if (outcome >= 0) return outcome;
-  return ioctl_error(step);
+  return error;
 }
 
 Result<bool> may_block(int queue) {
@@ -70,10 +75,11 @@ Result<int> ask_with_channel(Lender& lender, Connection*& connection, int queue,
   for (bool renewed = false;; renewed = true) {
     if (!lent) return lent.error();
     connection = *lent;
-    connection->begin_wait();
     *argument.header = request;
     argument.header->channel = connection->channel();
-    auto outcome = ask_once(queue, argument.command, argument.header, step);
+    const bool may_wait = (request.flags & control::kMayWait) != 0;
+    auto outcome = may_wait ? ask_to_wait(*connection, queue, argument.command, argument.header, step)
+                            : ask(queue, argument.command, argument.header, step);
     if (renewed || outcome.code() != ENOTCONN) return outcome;
     lent = lender.renewed();
   }
@@ -132,8 +138,8 @@ Status send_staged(Lender& lender, int queue, std::span<const std::byte> message
   *argument.header = {priority, control::kFromStaging, connection.channel(), 0,
                       static_cast<uint32_t>(message.size()), 0};
   if (blocks) set_wait(*argument.header, deadline);
-  connection.begin_wait();
-  const auto outcome = ask_once(queue, argument.command, argument.header, "send");
+  const auto outcome = blocks ? ask_to_wait(connection, queue, argument.command, argument.header, "send")
+                              : ask(queue, argument.command, argument.header, "send");
   if (outcome) return *outcome == control::kWaiting ? wait_until_sent(connection) : Status();
   give_back(connection);
   return outcome.error();
@@ -205,7 +211,12 @@ Result<Deadline> deadline_of(const timespec* timeout) {
 }
 
 Status send(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
-  if (message.size() > kInlineSendBytes) return send_staged(lender, queue, message, priority, deadline);
+  if (message.size() > kInlineSendBytes) {
+    for (;;) {
+      const Status sent = send_staged(lender, queue, message, priority, deadline);
+      if (sent.code() != ERESTART) return sent;
+    }
+  }
   auto argument = MQUEUEFS_STACK_ARGUMENT(control::SendHeader, QueueIoctl::kSend, message.size());
   argument.header->priority = priority;
   argument.header->size = static_cast<uint32_t>(message.size());
@@ -220,10 +231,14 @@ Status send(Lender& lender, int queue, std::span<const std::byte> message, uint3
 
   control::SendHeader request = *argument.header;
   set_wait(request, deadline);
-  Connection* connection = nullptr;
-  const auto outcome = ask_with_channel(lender, connection, queue, argument, request, "send");
-  if (!outcome) return outcome.error();
-  return *outcome == control::kWaiting ? wait_until_sent(*connection) : Status();
+  for (;;) {
+    Connection* connection = nullptr;
+    const auto outcome = ask_with_channel(lender, connection, queue, argument, request, "send");
+    if (!outcome) return outcome.error();
+    if (*outcome != control::kWaiting) return {};
+    const Status sent = wait_until_sent(*connection);
+    if (sent.code() != ERESTART) return sent;
+  }
 }
 
 Status send(Connection& connection, int queue, std::span<const std::byte> message, uint32_t priority,
@@ -267,7 +282,8 @@ Result<Received> receive(Lender& lender, int queue, std::span<std::byte> buffer,
         return fetch(*connection, {header.total, header.priority}, buffer, memory);
       case control::kWaiting:
         if (connection == nullptr) return Error{EPROTO, "receive"};
-        return fetch_after_wait(*connection, buffer, memory);
+        if (auto received = fetch_after_wait(*connection, buffer, memory); received.code() != ERESTART) return received;
+        break;
       default:
         return Error{EPROTO, "receive"};
     }

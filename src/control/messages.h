@@ -179,7 +179,7 @@ struct QueueEntry {
 };
 
 struct WaitDone {
-  int32_t status;  ///< 0: served; ETIMEDOUT; or why it ended otherwise
+  int32_t status;  ///< 0: served; ETIMEDOUT; ERESTART: you were stopped, begin anew; or why it ended otherwise
   uint32_t total;  ///< receive: the message's length: fetch it with kFetch
   uint32_t priority;
   uint32_t reserved;

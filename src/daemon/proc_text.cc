@@ -83,6 +83,13 @@ std::optional<int> kernel_priority(std::string_view stat) {
   return *priority + 100;
 }
 
+bool is_stopped_state(std::string_view stat) {
+  const size_t end = stat.rfind(')');
+  if (end == std::string_view::npos) return false;
+  stat = skip_blanks(stat.substr(end + 1));
+  return stat.starts_with('T') || stat.starts_with('t');
+}
+
 std::optional<uint64_t> msgqueue_limit(std::string_view limits) {
   constexpr std::string_view kKey = "Max msgqueue size";
   while (!limits.empty()) {

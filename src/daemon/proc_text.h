@@ -30,6 +30,9 @@ std::optional<uid_t> effective_uid(std::string_view status);
 /// Field 18 of /proc/PID/stat, made into the kernel's `prio`: 0 to 99 real-time, 100 to 139 by nice.
 std::optional<int> kernel_priority(std::string_view stat);
 
+/// Field 3 of /proc/PID/stat says T or t: stopped, or traced and stopped.
+bool is_stopped_state(std::string_view stat);
+
 /// The soft limit of "Max msgqueue size" in /proc/PID/limits, bytes; UINT64_MAX: unlimited.
 std::optional<uint64_t> msgqueue_limit(std::string_view limits);
 

@@ -106,6 +106,12 @@ uint64_t Tasks::rlimit_msgqueue(ipc::TaskId task) {
   return limits ? msgqueue_limit(*limits).value_or(0) : 0;
 }
 
+bool Tasks::is_stopped(ipc::TaskId task) {
+  if (task <= 0) return false;
+  const auto stat = read_proc(task, "stat");
+  return stat && is_stopped_state(*stat);
+}
+
 pid_t Tasks::pid_seen_by(pid_t process, ipc::TaskId reader) {
   if (process <= 0 || reader <= 0) return 0;
   const auto reader_namespace = namespace_inode_of(reader, "pid");

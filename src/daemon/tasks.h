@@ -26,6 +26,7 @@ class Tasks final : public ipc::TaskInfo {
   int rank_of(ipc::TaskId task) override;
   bool may_exceed_limits(ipc::TaskId task) override;
   uint64_t rlimit_msgqueue(ipc::TaskId task) override;
+  bool is_stopped(ipc::TaskId task) override;
   pid_t pid_seen_by(pid_t process, ipc::TaskId reader) override;
 
   /// The thread of `process` that is called `tid` in that process's pid namespace. ESRCH.

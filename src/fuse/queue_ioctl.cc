@@ -43,6 +43,7 @@ ipc::WaitRequest wait_request(const IoctlContext& context, uint32_t flags, int64
   ipc::WaitRequest request;
   request.rank = context.tasks.rank_of(context.caller.task);
   request.process = context.tasks.process_of(context.caller.task);
+  request.task = context.caller.task;
   if ((flags & control::kHasDeadline) != 0) request.deadline_ns = deadline_ns;
   return request;
 }

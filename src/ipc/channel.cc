@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "ipc/queue_inode.h"
 
 namespace mqueuefs::ipc {
@@ -85,6 +86,7 @@ void Channel::begin_wait(State state, std::shared_ptr<QueueInode> queue, const W
   queue_ = std::move(queue);
   state_ = state;
   wait_request_ = request;
+  waiting_since_ns_ = monotonic_now_ns();
   wait_begun();
 }
 

@@ -41,6 +41,7 @@ struct Message {
 struct WaitRequest {
   int rank = 120;                      ///< TaskInfo::rank_of
   pid_t process = 0;                   ///< shown to administrators
+  TaskId task = 0;                     ///< who sleeps, to ask whether he is stopped; 0: not to be asked about
   std::optional<int64_t> deadline_ns;  ///< CLOCK_REALTIME
 };
 
@@ -56,6 +57,8 @@ class Channel {
   virtual ~Channel();
 
   State state() const { return state_; }
+  /// Since when it waits, CLOCK_MONOTONIC.
+  int64_t waiting_since_ns() const { return waiting_since_ns_; }
   const WaitRequest& wait_request() const { return wait_request_; }
 
   /// Adds a piece of a message that is to be sent. A piece at offset 0 starts anew; others must follow on.
@@ -100,6 +103,7 @@ class Channel {
   State state_ = State::kIdle;
   std::shared_ptr<QueueInode> queue_;  // where it waits, or where its assigned message came from
   WaitRequest wait_request_;
+  int64_t waiting_since_ns_ = 0;
   Message message_;          // staged, waiting to be sent, or assigned
   uint32_t staged_bytes_ = 0;
   uint64_t held_bytes_ = 0;  // charged to budget_

@@ -135,6 +135,7 @@ Status QueueInode::deliver(uint32_t priority, std::span<const std::byte> payload
   const auto here = segment();
   if (!here) return here.error();
   QueueSegment& segment = **here;
+  let_stopped_go(receivers_);
   if (!receivers_.empty()) {
     const MessageInfo info{priority, static_cast<uint32_t>(payload.size()), segment.take_sequence()};
     hand_over({info, {payload.begin(), payload.end()}});
@@ -187,6 +188,22 @@ Result<Outcome> QueueInode::wait_to_send(uint32_t priority, const Sender& sender
   senders_.emplace(request.rank, &channel);
   channel.begin_wait(Channel::State::kSendWaiting, shared_from_this(), request);
   return Outcome::kWaiting;
+}
+
+// The kernel's waiter leaves the line when it stops, and comes again, at its end, when it goes on (wq_sleep sees the
+// signal, and the call is restarted). Here it is noticed when it is about to be served, and told to come again. To ask
+// costs about as much as to hand over: who came only just now is taken to be awake.
+void QueueInode::let_stopped_go(WaitList& list) {
+  constexpr int64_t kWorthAskingNs = 5'000'000;
+  if (list.empty() || superblock_ == nullptr) return;
+  const int64_t long_ago_ns = monotonic_now_ns() - kWorthAskingNs;
+  while (!list.empty()) {
+    Channel& first = *list.begin()->second;
+    const TaskId task = first.wait_request().task;
+    if (task == 0 || first.waiting_since_ns() > long_ago_ns) return;
+    if (!superblock_->environment().tasks.is_stopped(task)) return;
+    first.end(ERESTART);
+  }
 }
 
 void QueueInode::hand_over(Message message) {
@@ -271,6 +288,7 @@ Result<Message> QueueInode::take_front() {
 void QueueInode::message_left() {
   restore_stranded();
   stamp(kAllTimes);
+  let_stopped_go(senders_);
   if (senders_.empty()) {
     readiness_changed();
   } else {
@@ -299,6 +317,7 @@ void QueueInode::restore_stranded() {
 
 void QueueInode::give_back(Message message) {
   if (ended_ || dead_) return;
+  let_stopped_go(receivers_);
   if (!receivers_.empty()) {
     hand_over(std::move(message));
     return;

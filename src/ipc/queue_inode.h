@@ -130,6 +130,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   Result<Outcome> wait_to_send(uint32_t priority, const Sender& sender, Channel& channel,
                                const WaitRequest& request);
   void hand_over(Message message);
+  void let_stopped_go(WaitList& list);
   Result<MessageInfo> front();
   Result<Message> take_front();
   void message_left();

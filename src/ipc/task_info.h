@@ -41,6 +41,9 @@ class TaskInfo {
   /// Soft RLIMIT_MSGQUEUE, bytes. See getrlimit(2).
   virtual uint64_t rlimit_msgqueue(TaskId task) = 0;
 
+  /// The thread is stopped, by a signal or a debugger.
+  virtual bool is_stopped(TaskId task) = 0;
+
   /// `process` as numbered in the pid namespace of `reader`; 0 if not visible there (SPEC B3).
   virtual pid_t pid_seen_by(pid_t process, TaskId reader) = 0;
 };

@@ -11,16 +11,17 @@ namespace {
 constexpr std::array<std::string_view, 7> kSuitesOfTheCalls = {"Attributes", "Blocking", "Notify",     "Open",
                                                                "Poll",       "Unlink",   "SendReceive"};
 
-struct Pending {
+struct Difference {
   std::string_view suite;
   std::string_view test;
-  std::string_view missing;
+  std::string_view reason;
 };
 
-constexpr std::array kPendingCalls = std::to_array<Pending>({
-    {"Blocking", "E5_AStoppedCallerIsNoLongerInTheLine", "a stopped caller keeps its place in the line"},
+// Named in mqueuefs(5).
+constexpr std::array kDifferences = std::to_array<Difference>({
     {"Blocking", "E7_WhoIsInterruptedAndRestartsStandsAtTheEndOfTheLine",
-     "a caller that is interrupted and restarts keeps its place in the line"},
+     "a restart is the kernel's own: it starts the sleep again without a word to who sleeps or who serves him, and each "
+     "sleep that tells of it tells nothing of SA_RESTART"},
 });
 
 }  // namespace
@@ -32,8 +33,8 @@ std::string pending_reason(const std::string& target, const std::string& suite, 
     }
   }
   if (target == "preload" || target == "library") {
-    for (const Pending& pending : kPendingCalls) {
-      if (suite == pending.suite && test == pending.test) return "not yet: " + std::string(pending.missing);
+    for (const Difference& difference : kDifferences) {
+      if (suite == difference.suite && test == difference.test) return "on purpose: " + std::string(difference.reason);
     }
   }
   return "";

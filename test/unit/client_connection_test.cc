@@ -223,5 +223,35 @@ TEST_F(InterruptedWait, SaRestartGoesUnnoticed) {
   EXPECT_TRUE(connection.wait().ok());
 }
 
+TEST_F(InterruptedWait, SignalBeforeTheSleepIsEintr) {
+  FakeServer server([](int peer) {
+    greet(peer);
+    EXPECT_EQ(expect_request(peer), Type::kCancel);
+    answer(peer, Type::kCancel, control::CancelReply{});
+  });
+  Connection connection = connect();
+  connection.begin_wait();
+  connection.interrupt_wait();
+  EXPECT_EQ(connection.wait().code(), EINTR);
+}
+
+TEST_F(InterruptedWait, StoppedIsBegunAnew) {
+  FakeServer server([](int peer) {
+    greet(peer);
+    answer(peer, Type::kWaitDone, control::WaitDone{ERESTART, 0, 0, 0});
+  });
+  Connection connection = connect();
+  connection.begin_wait();
+  EXPECT_EQ(connection.wait().code(), ERESTART);
+}
+
+TEST_F(InterruptedWait, StoppedAndThenInterruptedIsEintr) {
+  const auto done = wait_interrupted([](int peer) {
+    answer(peer, Type::kWaitDone, control::WaitDone{ERESTART, 0, 0, 0});
+    answer(peer, Type::kCancel, control::CancelReply{1, 0, control::WaitDone{ERESTART, 0, 0, 0}});
+  });
+  EXPECT_EQ(done.code(), EINTR);
+}
+
 }  // namespace
 }  // namespace mqueuefs::client

@@ -25,6 +25,15 @@ TEST(ProcText, StatusFields) {
   EXPECT_EQ(namespace_pids(kStatus), (std::vector<pid_t>{78, 12, 1}));
 }
 
+TEST(ProcText, StoppedIsTheLetterAfterTheName) {
+  EXPECT_TRUE(is_stopped_state("78 (name) T 1 2"));
+  EXPECT_TRUE(is_stopped_state("78 (a) S) t 1 2"));
+  EXPECT_FALSE(is_stopped_state("78 (a) T) S 1 2"));
+  EXPECT_FALSE(is_stopped_state("78 (name) Z 1 2"));
+  EXPECT_FALSE(is_stopped_state("78 name T"));
+  EXPECT_FALSE(is_stopped_state(""));
+}
+
 TEST(ProcText, MissingStatusFieldsAllowLeast) {
   EXPECT_EQ(effective_capabilities("Name:\tx\n"), 0u);
   EXPECT_EQ(effective_uid("Uid:\n"), std::nullopt);

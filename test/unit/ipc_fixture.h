@@ -19,9 +19,11 @@ class FakeTasks : public TaskInfo {
   int rank_of(TaskId) override { return 120; }
   bool may_exceed_limits(TaskId) override { return privileged; }
   uint64_t rlimit_msgqueue(TaskId) override { return rlimit_bytes; }
+  bool is_stopped(TaskId task) override { return task == stopped; }
   pid_t pid_seen_by(pid_t process, TaskId) override { return process; }
 
   bool privileged = false;
+  TaskId stopped = 0;
   uint64_t rlimit_bytes = 819200;
 };
 

@@ -1,5 +1,6 @@
 // Sending, receiving, waiting and notification as the rules of SPEC E and F say, on the model alone.
 #include <signal.h>
+#include <unistd.h>
 
 #include "unit/ipc_fixture.h"
 
@@ -136,6 +137,30 @@ TEST_F(IpcTest, NothingIsLostWhenMoreComesBackThanTheQueueHolds) {
   for (int i = 0; i < kReceivers; i++) ASSERT_EQ(receive(*queue), "0:" + std::to_string(i));
   EXPECT_EQ(receive(*queue), "0:last");
   EXPECT_EQ(receive(*queue), kEmpty);
+}
+
+// SPEC E5: the kernel's leaves the line when it stops.
+TEST_F(IpcTest, StoppedWaiterIsToldToComeAgain) {
+  const auto queue = create("a", 1);
+  FakeChannel stopped(budget), other(budget);
+  std::vector<std::byte> buffer(16);
+  ASSERT_TRUE(queue->receive(16, buffer, stopped, WaitRequest{.task = 7}).ok());
+  ASSERT_TRUE(queue->receive(16, buffer, other, WaitRequest{.task = 8}).ok());
+  tasks.stopped = 7;
+  usleep(10'000);
+  EXPECT_EQ(send(*queue, "x"), 0);
+  EXPECT_EQ(stopped.done, std::vector<int>{ERESTART});
+  EXPECT_EQ(stopped.state(), Channel::State::kIdle);
+  EXPECT_EQ(assigned(*queue, other), "0:x");
+  other.finish_fetch();
+
+  EXPECT_EQ(send(*queue, "full"), 0);
+  ASSERT_TRUE(queue->send(0, bytes_of("y"), Sender{7, 1000}, stopped, WaitRequest{.task = 7}).ok());
+  usleep(10'000);
+  EXPECT_EQ(receive(*queue), "0:full");
+  EXPECT_EQ(stopped.done, (std::vector<int>{ERESTART, ERESTART}));
+  EXPECT_EQ(queue->curmsgs(), 0u) << "not sent";
+  EXPECT_TRUE(queue->writable());
 }
 
 TEST_F(IpcTest, WaitingSenderThatDiesLeavesNothing) {
