@@ -81,6 +81,7 @@ TEST_F(Preload, KilledReceiverTakesNoMessage) { scenarios({"killed_receiver"}); 
 TEST_F(Preload, BlockedCallsAreCancellationPoints) { scenarios({"cancelled", "cancelled_without_blocking"}); }
 TEST_F(Preload, WaiterIsServedThoughItsDescriptorIsAnother) { scenarios({"closed_while_waiting"}); }
 TEST_F(Preload, NotifiesBySignalAndByThread) { scenarios({"notified_by_signal", "notified_by_thread"}); }
+TEST_F(Preload, NoThreadsWhereNobodyAsksForThem) { scenarios({"single_threaded"}); }
 TEST_F(Preload, NamespaceIsTheThreadsAndCanBeMounted) { scenarios({"unshared_thread", "mounted"}); }
 TEST_F(Preload, KernelsOwnQueuesStayTheKernels) {
   if (!CapabilityCheck::has_kernel_mqueue()) GTEST_SKIP() << "no mqueue in this kernel";

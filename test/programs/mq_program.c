@@ -606,6 +606,25 @@ static void *in_another_namespace(void *argument) {
   return NULL;
 }
 
+/* A program that never asked for threads gets none, and no child, whatever it calls but SIGEV_THREAD. */
+static void single_threaded(void) {
+  struct timespec soon = from_now_ms(50);
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGURG};
+  mqd_t queue = open_queue("/single", 1, 8192, 0);
+  EXPECT(mq_notify(queue, &event) == 0);
+  EXPECT(mq_send(queue, buffer, sizeof buffer, 0) == 0);
+  EXPECT_ERRNO(ETIMEDOUT, mq_timedsend(queue, "x", 1, 0, &soon));
+  EXPECT(mq_receive(queue, buffer, sizeof buffer, NULL) == sizeof buffer);
+  EXPECT_ERRNO(ETIMEDOUT, mq_timedreceive(queue, buffer, sizeof buffer, NULL, &soon));
+  EXPECT(mq_unlink("/single") == 0);
+  EXPECT_ERRNO(ECHILD, waitpid(-1, NULL, WNOHANG | __WALL));
+  struct stat tasks;
+  EXPECT(stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 3);
+  sigset_t mask;
+  EXPECT(sigprocmask(SIG_SETMASK, NULL, &mask) == 0);
+  for (int signo = 1; signo < NSIG; signo++) EXPECT(sigismember(&mask, signo) != 1);
+}
+
 static void unshared_thread(void) {
   mqd_t queue = open_queue("/unshared", 1, 100, 0);
   pthread_t handle;
@@ -702,6 +721,7 @@ static const struct {
     {"closed_while_waiting", closed_while_waiting},
     {"notified_by_signal", notified_by_signal},
     {"notified_by_thread", notified_by_thread},
+    {"single_threaded", single_threaded},
     {"unshared_thread", unshared_thread},
     {"mounted", mounted},
     {"leaves_a_queue", leaves_a_queue},
