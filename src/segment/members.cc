@@ -46,6 +46,36 @@ Result<uint32_t> SharedQueue::inherit(uint32_t incarnation, uint32_t thread, boo
   return Error{EAGAIN};
 }
 
+bool SharedQueue::has_members(uint32_t incarnation) const {
+  const uint32_t used = load(header().members_used);
+  for (uint32_t index = 0; index < used && index < kMembers; ++index) {
+    if (load(member(index).owner) >> 32 == incarnation) return true;
+  }
+  return false;
+}
+
+void SharedQueue::leave(uint32_t incarnation) const {
+  for (uint32_t index = 0; index < kMembers; ++index) {
+    if (load(member(index).owner) >> 32 == incarnation) retire(member(index));
+  }
+}
+
+// What it counted is kept for the sums; its spare slots go to all.
+void SharedQueue::retire(Member& gone) const {
+  for (Level& level : gone.levels) {
+    header().bytes_sent.fetch_add(load(level.bytes_sent), std::memory_order_relaxed);
+    header().bytes_received.fetch_add(load(level.bytes_received), std::memory_order_relaxed);
+    store(level.bytes_sent, uint64_t{0});
+    store(level.bytes_received, uint64_t{0});
+    const uint32_t held = load(level.held);
+    store(level.taking, held);
+    store(level.held, kNoSlot);
+    if (is_slot(held)) free_slot(held);
+    store(level.taking, kNoSlot);
+  }
+  store(gone.owner, uint64_t{0});
+}
+
 void SharedQueue::wake_served() const {
   const uint32_t used = load(header().waiters_used);
   for (uint32_t index = 0; index < used && index < kWaiters; ++index) {
@@ -63,15 +93,7 @@ Status SharedQueue::bury(Seat seat, uint32_t incarnation, Aftermath& after) cons
   for (uint32_t index = 0; index < kMembers; ++index) {
     Member& gone = member(index);
     if (load(gone.owner) >> 32 != incarnation) continue;
-    for (Level& level : gone.levels) {
-      header().bytes_sent.fetch_add(load(level.bytes_sent), std::memory_order_relaxed);
-      header().bytes_received.fetch_add(load(level.bytes_received), std::memory_order_relaxed);
-      store(level.bytes_sent, uint64_t{0});
-      store(level.bytes_received, uint64_t{0});
-      store(level.held, kNoSlot);
-      store(level.taking, kNoSlot);
-    }
-    store(gone.owner, uint64_t{0});
+    retire(gone);
   }
   wake_served();
   return {};

@@ -76,6 +76,10 @@ Status SharedQueue::reserve_place(Aftermath& after) const {
   return broken("segment: nobody gets through");
 }
 
+void SharedQueue::take_granted_place() const {
+  store(header().reserved_places, load(header().reserved_places) + 1);
+}
+
 Status SharedQueue::send_reserved(Seat seat, uint32_t priority, std::span<const std::byte> message,
                                   Aftermath& after) const {
   const Status sent = send_from(seat, priority, message, Place::kReserved, after);
@@ -131,8 +135,13 @@ uint64_t SharedQueue::payload_bytes() const {
 
 int64_t SharedQueue::changed_s() const { return static_cast<int64_t>(load(header().changed_s)); }
 
-void SharedQueue::initialize() const {
+void SharedQueue::initialize(uint64_t version) const {
   Header& mine = header();
+  State state;
+  state.version = version;
+  const Wide word = pack(state);
+  store(mine.state.high, word.high);
+  store(mine.state.low, word.low);
   store(mine.version, kSegmentVersion);
   store(mine.maxmsg, attributes_.maxmsg);
   store(mine.msgsize, attributes_.msgsize);

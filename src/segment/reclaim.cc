@@ -118,8 +118,6 @@ Result<uint32_t> SharedQueue::reclaim() const {
   return found;
 }
 
-void SharedQueue::forget_free_slots() const { store(header().free_slots.high, uint64_t{0}); }
-
 Status SharedQueue::verify() const {
   Aftermath after;
   if (const Status identity = check_identity(); !identity) return broken(identity.error().step);

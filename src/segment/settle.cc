@@ -73,7 +73,7 @@ Result<State> SharedQueue::settle(State state, Aftermath& after) const {
       state.flags &= ~uint32_t{kAdmitted};
       if (!state.has(kSendersWait) || state.count >= attributes_.maxmsg) return state;
       // A place is free and somebody waits for one: nobody else may have it.
-      if (const Status admitted = admit(state, after); !admitted) return admitted.error();
+      if (const Status admitted = admit(state); !admitted) return admitted.error();
     }
     state = unpack(load(header().state));
   }
@@ -136,6 +136,10 @@ SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) co
       set_tagged(returned(place), state.version, argument);
       break;
     }
+    case Kind::kGrant:
+      if (argument >= kWaiters) return contradiction(state);
+      serve(argument, state.version, kNoSlot, after);
+      break;
     case Kind::kTake:
       if (argument >= kReturned) return contradiction(state);
       set_tagged(returned(argument), state.version, 0);
@@ -211,8 +215,7 @@ std::optional<uint32_t> SharedQueue::best_waiter(uint32_t role) const {
   return best;
 }
 
-Status SharedQueue::admit(const State& state, Aftermath& after) const {
-  static_cast<void>(after);
+Status SharedQueue::admit(const State& state) const {
   State next = state;
   const auto sender = best_waiter(kSends);
   if (!sender) {
@@ -221,6 +224,13 @@ Status SharedQueue::admit(const State& state, Aftermath& after) const {
     return {};
   }
   const uint32_t admitted = load(waiter(*sender).slot);
+  if (admitted == kNoSlot && (load(waiter(*sender).role) & kThroughOwner) != 0) {
+    next.count++;
+    next.kind = Kind::kGrant;
+    next.argument = *sender;
+    decide(state, next);
+    return {};
+  }
   const uint32_t priority = is_slot(admitted) ? load(slot(admitted).priority) : kPriorities;
   const uint32_t top = is_slot(state.head) ? load(slot(state.head).priority) : 0;
   if (!still(state)) return {};

@@ -111,6 +111,9 @@ class SharedQueue {
   /// Stands in the line with a message. EAGAIN: there is room, do not wait. EBUSY, and as try_send.
   Result<uint32_t> wait_to_send(Seat seat, uint32_t priority, std::span<const std::byte> payload, uint32_t rank,
                                 uint32_t role, uint32_t process, Aftermath& after) const;
+  /// Stands in the line for a place, for the segment's owner, who has the message: kServed means that a place is kept
+  /// as reserve_place() does. EAGAIN: there is room, do not wait. EBUSY.
+  Result<uint32_t> wait_for_place(Seat seat, uint32_t rank, uint32_t process, Aftermath& after) const;
   Wait wait_state(uint32_t waiter) const;
   /// The word to sleep on, and what it has to be for that. False: do not sleep, look.
   bool fall_asleep(uint32_t waiter) const;
@@ -138,6 +141,8 @@ class SharedQueue {
 
   /// Keeps a place for a message to come, as if it were there; EAGAIN: full. Then one of the other two.
   Status reserve_place(Aftermath& after) const;
+  /// The owner's wait_for_place() was served.
+  void take_granted_place() const;
   Status send_reserved(Seat seat, uint32_t priority, std::span<const std::byte> payload, Aftermath& after) const;
   Status drop_reserved(Aftermath& after) const;
 
@@ -152,6 +157,10 @@ class SharedQueue {
   void mark_dead() const;
   int64_t changed_s() const;
 
+  /// Whether `incarnation` has members.
+  bool has_members(uint32_t incarnation) const;
+  /// Gives up this process's members: it will not use the queue any more.
+  void leave(uint32_t incarnation) const;
   /// Ends everything that members of `incarnation` were doing: they are gone. Waits are cancelled, what was handed to
   /// them and not yet begun to be copied is given back.
   Status bury(Seat seat, uint32_t incarnation, Aftermath& after) const;
@@ -175,12 +184,11 @@ class SharedQueue {
   /// Checks every invariant of the format; for a queue in which nobody works now. O(slots used so far).
   Status verify() const;
 
-  /// Writes what makes memory of zeros a segment. The last word written is the magic number.
-  void initialize() const;
+  /// Writes what makes memory of zeros a segment. The last word written is the magic number. Messages are numbered from
+  /// `version` on.
+  void initialize(uint64_t version = 0) const;
   /// Whether the header says what was asked for.
   Status check_identity() const;
-  /// Gives up slots that were used once and are free: for an owner who knows that nobody else works on the queue.
-  void forget_free_slots() const;
 
  private:
   enum class Applied { kYes, kMoved, kBroken };
@@ -219,7 +227,7 @@ class SharedQueue {
   Applied contradiction(const State& state) const;
   bool still(const State& state) const;
   bool decide(const State& before, State& next) const;
-  Status admit(const State& state, Aftermath& after) const;
+  Status admit(const State& state) const;
   void serve(uint32_t waiter, uint64_t version, uint32_t slot, Aftermath& after) const;
   std::optional<uint32_t> best_waiter(uint32_t role) const;
   Error broken(const char* what) const;
@@ -256,6 +264,7 @@ class SharedQueue {
   void note_change() const;
   Result<uint32_t> slot_after(const State& state, const PeekPosition& position) const;
   Result<uint32_t> list_after(const State& state, const PeekPosition& position) const;
+  void retire(Member& gone) const;
   void bury_waiter(Seat seat, uint32_t index, Aftermath& after) const;
   struct SlotSet;
   Status mark_lists(const State& state, SlotSet& seen, uint32_t& messages) const;

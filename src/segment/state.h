@@ -28,6 +28,7 @@ enum class Kind : uint32_t {
   kCancel,   ///< waiter `argument` waits no more
   kReturn,   ///< slot `argument` was given back
   kTake,     ///< the message in place `argument` of `returned` was taken
+  kGrant,    ///< a place is kept for waiter `argument`, whose message is elsewhere
   kDead = 15,  ///< somebody found a contradiction; nobody uses the segment any more
 };
 

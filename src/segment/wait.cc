@@ -101,6 +101,20 @@ Result<uint32_t> SharedQueue::wait_to_send(Seat seat, uint32_t priority, std::sp
   return broken("segment: nobody gets through");
 }
 
+Result<uint32_t> SharedQueue::wait_for_place(Seat seat, uint32_t rank, uint32_t process, Aftermath& after) const {
+  const auto index = take_waiter(seat, rank, kSends | kThroughOwner, process);
+  if (!index) return index.error();
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const auto state = settled(after);
+    if (!state || state->count < attributes_.maxmsg) {
+      free_waiter(*index);
+      return state ? Error{EAGAIN} : state.error();
+    }
+    if (begin_wait(*index, *state, kSendersWait, after)) return *index;
+  }
+  return broken("segment: nobody gets through");
+}
+
 Wait SharedQueue::wait_state(uint32_t index) const {
   switch (state_of(load(waiter(index).word))) {
     case WaiterState::kDone:
