@@ -17,7 +17,7 @@
 
 #include "control/queue_ioctl.h"
 #include "measure.h"
-#include "segment/queue_segment.h"
+#include "segment/segment_memory.h"
 
 namespace mqueuefs::bench {
 namespace {
@@ -229,26 +229,32 @@ void add_segment_rows(const World& world, Report& report) {
     double target_ns;
   };
   for (const Depth depth : {Depth{10, 100}, Depth{kMaxMessages, 400}}) {
-    auto created = QueueSegment::create({depth.messages, kPayloadBytes});
+    auto created = SegmentMemory::create({depth.messages, kPayloadBytes});
     if (!created) {
       errno = created.code();
       fail("a segment");
     }
-    auto segment = std::make_shared<QueueSegment>(std::move(created.value()));
+    auto segment = std::make_shared<SegmentMemory>(std::move(created.value()));
     auto random = std::make_shared<uint32_t>(1);
     const auto next_priority = [random] {
       *random = *random * 1664525u + 1013904223u;
       return (*random >> 16) % 32;
     };
     const std::vector<std::byte> payload(kPayloadBytes);
+    const Seat seat{segment->queue().join(1, 1).value(), 0};
+    Aftermath after;
     for (uint32_t index = 0; index + 1 < depth.messages; ++index) {
-      if (!segment->try_send(next_priority(), payload)) fail("filling a segment");
+      if (!segment->queue().try_send(seat, next_priority(), payload, after)) fail("filling a segment");
     }
-    const auto measured = measure({{"segment", [segment, next_priority, payload] {
+    const auto measured = measure({{"segment", [segment, seat, next_priority, payload, after]() mutable {
+      const SharedQueue queue = segment->queue();
+
       std::vector<std::byte> buffer(kPayloadBytes);
       const int64_t start = monotonic_ns();
       for (int index = 0; index < kOperations; ++index) {
-        if (!segment->try_send(next_priority(), payload) || !segment->try_receive(buffer)) fail("a segment");
+        if (!queue.try_send(seat, next_priority(), payload, after) || !queue.try_receive(seat, buffer, after)) {
+          fail("a segment");
+        }
       }
       return monotonic_ns() - start;
     }}}, kOperations, world.rounds);

@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "segment/queue_segment.h"
+#include "segment/segment_memory.h"
 
 namespace mqueuefs {
 namespace {
@@ -17,8 +17,11 @@ void send_and_receive(benchmark::State& state) {
   const auto depth = static_cast<uint32_t>(state.range(1));
   const auto size = static_cast<uint32_t>(state.range(2));
   const auto priorities = static_cast<uint32_t>(state.range(3));
-  Result<QueueSegment> queue = QueueSegment::create({maxmsg, size});
-  if (!queue) return state.SkipWithError("no segment");
+  const Result<SegmentMemory> memory = SegmentMemory::create({maxmsg, size});
+  if (!memory) return state.SkipWithError("no segment");
+  const SharedQueue queue = memory->queue();
+  const Seat seat{queue.join(1, 1).value(), 0};
+  Aftermath after;
   const std::vector<std::byte> payload(size, std::byte{'p'});
   std::vector<std::byte> buffer(size);
 
@@ -28,11 +31,11 @@ void send_and_receive(benchmark::State& state) {
     return (++count * 2654435761U >> 8) % priorities * (kPriorities / priorities);
   };
   for (uint32_t i = 0; i < depth; ++i) {
-    if (!queue->try_send(next_priority(), payload)) return state.SkipWithError("send");
+    if (!queue.try_send(seat, next_priority(), payload, after)) return state.SkipWithError("send");
   }
   for (auto _ : state) {
-    const bool sent = queue->try_send(next_priority(), payload).ok();
-    const bool received = queue->try_receive(buffer).ok();
+    const bool sent = queue.try_send(seat, next_priority(), payload, after).ok();
+    const bool received = queue.try_receive(seat, buffer, after).ok();
     if (!sent || !received) return state.SkipWithError("send or receive");
     benchmark::DoNotOptimize(buffer.data());
   }
@@ -42,16 +45,19 @@ void send_and_receive(benchmark::State& state) {
 void fill_and_drain(benchmark::State& state) {
   const auto maxmsg = static_cast<uint32_t>(state.range(0));
   const auto size = static_cast<uint32_t>(state.range(1));
-  Result<QueueSegment> queue = QueueSegment::create({maxmsg, size});
-  if (!queue) return state.SkipWithError("no segment");
+  const Result<SegmentMemory> memory = SegmentMemory::create({maxmsg, size});
+  if (!memory) return state.SkipWithError("no segment");
+  const SharedQueue queue = memory->queue();
+  const Seat seat{queue.join(1, 1).value(), 0};
+  Aftermath after;
   const std::vector<std::byte> payload(size, std::byte{'p'});
   std::vector<std::byte> buffer(size);
   for (auto _ : state) {
     bool done = true;
     for (uint32_t i = 0; i < maxmsg; ++i)
-      done &= queue->try_send(i % 4, payload).ok();
+      done &= queue.try_send(seat, i % 4, payload, after).ok();
     for (uint32_t i = 0; i < maxmsg; ++i)
-      done &= queue->try_receive(buffer).ok();
+      done &= queue.try_receive(seat, buffer, after).ok();
     if (!done) return state.SkipWithError("send or receive");
   }
   state.SetItemsProcessed(state.iterations() * maxmsg);

@@ -37,9 +37,14 @@ class [[nodiscard]] Result {
     }
   }
   Result& operator=(Result&& other) noexcept {
-    if (this != &other) {
-      this->~Result();
-      new (this) Result(std::move(other));
+    if (this == &other) return *this;
+    // Member by member: g++ 12 takes what is made in place of a destroyed *this for unrelated to it.
+    if (ok_) value_.~T();
+    ok_ = other.ok_;
+    if (ok_) {
+      new (&value_) T(std::move(other.value_));
+    } else {
+      error_ = other.error_;
     }
     return *this;
   }

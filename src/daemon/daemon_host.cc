@@ -42,7 +42,7 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
       children_(loop),
       maker_(children_, features, options.work_dir),
       mounts_(loop, maker_, *this, [this] { look_for_idleness(); }),
-      namespaces_({tasks_, budget_, mapped_segments_}, options.max_namespaces_per_user,
+      namespaces_({tasks_, budget_, mapped_segments_, mapped_queues_}, options.max_namespaces_per_user,
                   [this](Namespace& freed) {
                     spdlog::info("namespace {} freed", freed.id());
                     mounts_.forget(freed.id());

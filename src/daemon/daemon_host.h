@@ -121,6 +121,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   Tasks tasks_;
   ipc::MemoryBudget budget_;
   ipc::MappedSegments mapped_segments_;
+  ipc::MappedQueues mapped_queues_;
   control::Server server_;  // queues may tell connections something to the last
   Authority authority_;
   ChildTasks children_;

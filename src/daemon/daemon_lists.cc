@@ -82,6 +82,7 @@ Result<control::LimitsReply> DaemonHost::set_limit(const control::Caller& caller
 
 control::QueueEntry DaemonHost::describe(ipc::QueueInode& queue, const control::Caller& caller) {
   const ipc::QueueStatus status = queue.status();
+  queue.refresh();
   const ipc::FileAttributes& file = queue.file();
   control::QueueEntry entry{};
   copy_text(entry.name, queue.name());

@@ -100,7 +100,10 @@ void on_poll(fuse_req_t request, fuse_ino_t, fuse_file_info* info, fuse_pollhand
     return;
   }
   // Kept even if something is ready: an edge-triggered epoll waits for the next message (SPEC E10).
-  if (poll != nullptr) session.keep_poll_handle(*file, std::move(poll));
+  if (poll != nullptr) {
+    session.keep_poll_handle(*file, std::move(poll));
+    file->queue->poll();
+  }
   unsigned events = 0;
   if (file->queue->readable()) events |= POLLIN | POLLRDNORM;
   if (file->queue->writable()) events |= POLLOUT | POLLWRNORM;

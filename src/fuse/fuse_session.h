@@ -42,6 +42,8 @@ class FuseSession final : public Session {
   SessionCounters& count() { return counters_; }
   bool caching() const { return caching_ == Caching::kOn; }
   double timeout_s() const { return caching() ? kForever_s : 0; }
+  /// After attributes_of(): the times of a queue that processes map change without us.
+  double attributes_timeout_s(const Node& node) const { return node.attributes_cached ? kForever_s : 0; }
 
   /// What stat(2) will show. Tells the kernel's attributes apart from those it does not have.
   struct stat attributes_of(Node& node);

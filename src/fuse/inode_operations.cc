@@ -61,7 +61,7 @@ void on_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
     return;
   }
   const struct stat attributes = session.attributes_of(*node);
-  fuse_reply_attr(request, &attributes, session.timeout_s());
+  fuse_reply_attr(request, &attributes, session.attributes_timeout_s(*node));
 }
 
 void on_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int which, fuse_file_info* info) {
@@ -85,7 +85,7 @@ void on_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int w
   node->attributes_cached = false;  // the answer says what they are now: no need to say that they changed
   node->queue->set_attributes(change);
   const struct stat attributes = session.attributes_of(*node);
-  fuse_reply_attr(request, &attributes, session.timeout_s());
+  fuse_reply_attr(request, &attributes, session.attributes_timeout_s(*node));
 }
 
 void on_statfs(fuse_req_t request, fuse_ino_t) {

@@ -123,7 +123,8 @@ void FuseSession::readiness_changed(ipc::QueueInode& queue) {
 }
 
 struct stat FuseSession::attributes_of(Node& node) {
-  const ipc::QueueInode& queue = *node.queue;
+  ipc::QueueInode& queue = *node.queue;
+  queue.refresh();
   const ipc::FileAttributes& file = queue.file();
   struct stat attributes {};
   attributes.st_ino = queue.inode();
@@ -136,7 +137,7 @@ struct stat FuseSession::attributes_of(Node& node) {
   attributes.st_atim.tv_sec = file.atime_s;
   attributes.st_mtim.tv_sec = file.mtime_s;
   attributes.st_ctim.tv_sec = file.ctime_s;
-  node.attributes_cached = caching();
+  node.attributes_cached = caching() && !queue.is_mapped();
   return attributes;
 }
 
@@ -161,7 +162,7 @@ fuse_entry_param FuseSession::entry_for(std::shared_ptr<ipc::QueueInode> queue) 
   fuse_entry_param entry{};
   entry.ino = node.queue->inode();
   entry.attr = attributes_of(node);
-  entry.attr_timeout = timeout_s();
+  entry.attr_timeout = attributes_timeout_s(node);
   entry.entry_timeout = timeout_s();
   return entry;
 }

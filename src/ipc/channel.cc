@@ -60,7 +60,8 @@ void Channel::finish_fetch() {
 
 bool Channel::cancel() {
   if (state_ != State::kSendWaiting && state_ != State::kReceiveWaiting) return false;
-  queue_->leave_wait_list(*this);
+  // Whoever maps the queue may have served it meanwhile; the queue has told the derived class then.
+  if (!queue_->leave_line(*this)) return false;
   become_idle();
   return true;
 }
@@ -100,7 +101,14 @@ void Channel::take_assigned(std::shared_ptr<QueueInode> queue, Message message) 
   state_ = State::kAssigned;
 }
 
+bool Channel::offer(const std::shared_ptr<QueueInode>& queue, Message& message) {
+  take_assigned(queue, std::move(message));
+  wait_done(0);
+  return true;
+}
+
 void Channel::become_idle() {
+  waiter_.reset();
   state_ = State::kIdle;
   message_ = {};
   staged_bytes_ = 0;

@@ -12,6 +12,9 @@
 //      |                           +-- cancel(), end() -> kIdle     |
 //      +-- assign() (a message too long for one answer) ------------+-- abandon(): back to its place in the queue
 //
+// A front door whose callers can vanish unseen (seccomp/) serves in one step instead: offer() and admit() answer
+// the caller first, and say whether there still was one; if not, the model goes on as if he had never waited.
+//
 // The front door's connection derives from this. When it goes, its waiter goes, an assigned message returns to
 // its place, a staged or waiting one is dropped: it was never sent.
 #pragma once
@@ -25,7 +28,7 @@
 #include "base/result.h"
 #include "ipc/memory_budget.h"
 #include "ipc/task_info.h"
-#include "segment/queue_segment.h"
+#include "segment/shared_queue.h"
 
 namespace mqueuefs::ipc {
 
@@ -76,7 +79,7 @@ class Channel {
   /// The caller has all of it: forgets the message.
   void finish_fetch();
 
-  /// Ends a wait. True: it was cancelled. False: there was none, or it has been served already.
+  /// Ends a wait. True: it was cancelled. False: there was none, or it has been served already (and wait_done() called).
   bool cancel();
   /// Ends a wait and says why (ETIMEDOUT, or the front door is gone). No-op if none.
   void end(int code);
@@ -89,6 +92,14 @@ class Channel {
   virtual void wait_done(int code) = 0;
   /// A wait has begun; the derived class arms its timer if there is a deadline.
   virtual void wait_begun() = 0;
+
+  /// A waiting receiver, out of its list by now, is offered `message` of `queue`. True: it is his, and the wait is
+  /// over. False: nobody is there any more; `message` is unchanged and goes to the next. As is, the channel keeps
+  /// it as its assigned message and is told wait_done(0). Must not call the model.
+  virtual bool offer(const std::shared_ptr<QueueInode>& queue, Message& message);
+  /// A waiting sender's message is about to enter the queue, where there is a place for it. False: nobody is there
+  /// any more, and it does not. Else wait_done(0) follows. Must not call the model.
+  virtual bool admit() { return true; }
 
  private:
   friend class QueueInode;  // the only one that puts channels into wait lists and serves them
@@ -104,6 +115,7 @@ class Channel {
   std::shared_ptr<QueueInode> queue_;  // where it waits, or where its assigned message came from
   WaitRequest wait_request_;
   int64_t waiting_since_ns_ = 0;
+  std::optional<uint32_t> waiter_;  // its place in the line, which is in the segment; none: that line is full
   Message message_;          // staged, waiting to be sent, or assigned
   uint32_t staged_bytes_ = 0;
   uint64_t held_bytes_ = 0;  // charged to budget_

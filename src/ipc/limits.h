@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "segment/queue_segment.h"
+#include "segment/attributes.h"
 
 namespace mqueuefs::ipc {
 

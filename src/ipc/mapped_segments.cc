@@ -4,12 +4,12 @@
 
 namespace mqueuefs::ipc {
 
-Result<QueueSegment*> SegmentSlot::use(const QueueAttributes& attributes) {
+Result<SharedQueue> SegmentSlot::use(const QueueAttributes& attributes, uint64_t version) {
   if (segment_ && bytes_ != 0) {
     if (place_ != mapped_.slots_.begin()) mapped_.slots_.splice(mapped_.slots_.begin(), mapped_.slots_, place_);
-    return &*segment_;
+    return segment_->queue();
   }
-  const uint64_t needed = uint64_t{attributes.maxmsg} * attributes.msgsize + 4096;
+  const uint64_t needed = Format::of(attributes).size;
   while (!mapped_.slots_.empty() &&
          (mapped_.slots_.size() >= mapped_.most_mapped_ || mapped_.bytes_ + needed > mapped_.most_bytes_)) {
     SegmentSlot& oldest = *mapped_.slots_.back();
@@ -19,7 +19,7 @@ Result<QueueSegment*> SegmentSlot::use(const QueueAttributes& attributes) {
   if (segment_) {
     if (const Status mapped = segment_->map(); !mapped) return mapped.error();
   } else {
-    auto made = QueueSegment::create(attributes);
+    auto made = SegmentMemory::create(attributes, version);
     if (!made) return made.error();
     segment_.emplace(std::move(*made));
   }
@@ -27,7 +27,7 @@ Result<QueueSegment*> SegmentSlot::use(const QueueAttributes& attributes) {
   place_ = mapped_.slots_.begin();
   bytes_ = needed;
   mapped_.bytes_ += needed;
-  return &*segment_;
+  return segment_->queue();
 }
 
 void SegmentSlot::drop() {

@@ -8,7 +8,7 @@
 #include <list>
 #include <optional>
 
-#include "segment/queue_segment.h"
+#include "segment/segment_memory.h"
 
 namespace mqueuefs::ipc {
 
@@ -38,8 +38,11 @@ class SegmentSlot {
   ~SegmentSlot() { drop(); }
 
   bool made() const { return segment_.has_value(); }
-  /// The segment, made if need be, mapped, and marked as used now. Errors: as QueueSegment::create and map.
-  Result<QueueSegment*> use(const QueueAttributes& attributes);
+  /// The segment, made if need be (messages are numbered from `version` on), mapped, and marked as used now. Valid until
+  /// another one is used. Errors: as SegmentMemory::create and map.
+  Result<SharedQueue> use(const QueueAttributes& attributes, uint64_t version);
+  /// Once made.
+  const SegmentMemory& memory() const { return *segment_; }
   /// Closes the memfd and forgets the messages in it.
   void drop();
 
@@ -47,7 +50,7 @@ class SegmentSlot {
   void forget_mapping();
 
   MappedSegments& mapped_;
-  std::optional<QueueSegment> segment_;
+  std::optional<SegmentMemory> segment_;
   std::list<SegmentSlot*>::iterator place_;
   uint64_t bytes_ = 0;  // of address space; 0: not mapped
 };

@@ -1,11 +1,16 @@
 // One queue: its inode, its messages, who waits for it, who wants to be told.
 //
 // All rules about sending and receiving are here, in the order of SPEC E; the front doors translate only.
-// Invariants: receivers wait only at an empty queue, senders only at a full one; so a message that arrives
-// while somebody waits for one goes straight to him and is never seen as queued (ipc/mqueue.c:pipelined_send).
+//
+// The messages, and the line of those who wait, are in the segment (segment/shared_queue.h), where processes that map
+// the queue send and receive without asking. What they can't do themselves is done here when they tell us (told()), at
+// the next call, or, since they may die before they tell, within a second (catch_up()): to notify, to wake who polls,
+// and to serve the channels, each of which is a waiter in that line. A channel that waits to send stands in it for a
+// place; its message stays with it until the place is there.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,11 +24,19 @@
 #include "ipc/mapped_segments.h"
 #include "ipc/notification.h"
 #include "ipc/task_info.h"
-#include "segment/queue_segment.h"
+#include "segment/shared_queue.h"
 
 namespace mqueuefs::ipc {
 
 class Superblock;
+
+/// A process that maps a queue. Destroyed when it does so no longer.
+class MappingProcess {
+ public:
+  virtual ~MappingProcess() = default;
+  /// Whether the address space that has the mapping still exists.
+  virtual bool alive() = 0;
+};
 
 inline constexpr int64_t kQueueFileSize = 80;  ///< FILENT_SIZE of ipc/mqueue.c, SPEC B1
 
@@ -56,7 +69,10 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   uint64_t inode() const { return inode_; }
   const std::string& name() const { return name_; }  ///< its last one, once unlinked
   bool linked() const { return linked_; }
+  /// The times are those of the last look: see refresh().
   const FileAttributes& file() const { return file_; }
+  /// Brings the times up to date with what mapping processes did.
+  void refresh();
   int64_t file_size() const { return file_size_; }
   const QueueAttributes& attributes() const { return attributes_; }
   void set_attributes(const AttributeChange& change);
@@ -97,7 +113,27 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   Result<std::optional<MessageInfo>> receive(uint64_t buffer_size, std::span<std::byte> buffer,
                                              Channel& channel, const WaitRequest& request);
 
-  /// Walks over the messages without taking any; see QueueSegment::peek.
+  // --- in two phases, for callers who may vanish while they are answered (seccomp/) ---
+
+  /// Answers the sender: true if he was still there.
+  using AnswerSender = std::function<bool()>;
+  /// Hands the message to the receiver: true if he was still there and has it.
+  using AnswerReceiver = std::function<bool(const MessageInfo&, std::span<const std::byte>)>;
+
+  /// try_send, whose place is reserved before `answer` is called, and used only if that returns true. False: it
+  /// did not; nothing was sent. Errors: try_send's; `answer` was not called then. `answer` must not call the model.
+  Result<bool> send_if(uint32_t priority, std::span<const std::byte> payload, const Sender& sender,
+                       const AnswerSender& answer);
+  /// try_receive of a whole message, which goes back to its place unless `answer` returns true. False: it did not.
+  /// Errors: try_receive's. `answer` must not call the model.
+  Result<bool> receive_if(uint64_t buffer_size, const AnswerReceiver& answer);
+  /// Waits, if that is still what has to be done: after EAGAIN from the two above. EAGAIN: it is not, try again.
+  /// ETIMEDOUT; ENOMEM, EBUSY.
+  Status wait_to_send_if(uint32_t priority, std::span<const std::byte> payload, const Sender& sender, Channel& channel,
+                         const WaitRequest& request);
+  Status wait_to_receive_if(Channel& channel, const WaitRequest& request);
+
+  /// Walks over the messages without taking any; see SharedQueue::peek.
   Result<MessageInfo> peek(PeekPosition& position, uint32_t offset, std::span<std::byte> buffer);
 
   /// A message that its receiver never got goes back to its place, or to who waits for one now.
@@ -106,6 +142,21 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   // --- poll(2) ---
   bool readable();  ///< curmsgs > 0
   bool writable();  ///< curmsgs < maxmsg
+  /// Somebody polls: readiness_changed() is called at the next send or receive, by whomever.
+  void poll();
+
+  // --- processes that map the queue ---
+  /// What a process needs to map it: `process` is kept until the mapping is gone. EUCLEAN; EAGAIN: too many.
+  struct Mapping {
+    uint32_t incarnation = 0;
+    int memfd = -1;  ///< the queue's own
+  };
+  Result<Mapping> map_for(std::unique_ptr<MappingProcess> process);
+  bool is_mapped() const { return !mapping_.empty(); }
+  /// A process that maps the queue did what concerns others than those who map it.
+  void told(bool used_notification, const Sender& sender);
+  /// The same for what nobody told, and for mapping processes that are gone. To be called now and then while is_mapped().
+  void catch_up();
 
   // --- mq_notify(3) ---
   /// EBUSY: somebody is registered. EINVAL: type or signo (checked by notification_type_ok).
@@ -122,25 +173,38 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   friend class Channel;     // leaves wait lists, keeps the queue in use
   friend class Superblock;  // unlinks, and ends queues with itself
 
-  using WaitList = std::multimap<int, Channel*>;  // by rank; equal ranks keep their order of arrival
+  enum class Line { kReceivers, kSenders };
 
-  Result<QueueSegment*> segment();
+  Result<SharedQueue> segment();
+  void drop_segment();
   Status check_send(uint32_t priority, size_t size);
   Status deliver(uint32_t priority, std::span<const std::byte> payload, const Sender& sender);
+  Result<MessageInfo> receive_longer(const SharedQueue& queue, std::span<std::byte> buffer, Channel* channel,
+                                     Aftermath& after);
+  Result<Message> take_front(const SharedQueue& queue, Aftermath& after);
+  void restore(Message message);
+  void restore_stranded();
   Result<Outcome> wait_to_send(uint32_t priority, const Sender& sender, Channel& channel,
                                const WaitRequest& request);
-  void hand_over(Message message);
-  void let_stopped_go(WaitList& list);
-  Result<MessageInfo> front();
-  Result<Message> take_front();
-  void message_left();
-  void admit_one_sender();
-  void restore_stranded();
+  Status stand_in_line(Channel& channel, Line line);
+  bool leave_line(Channel& channel);
+  void let_stopped_go(Line line);
+  Channel* first_of(Line line) const;
+  void settle(const SharedQueue& queue, const Aftermath& after, const Sender& sender);
+  void look_for_changes(const SharedQueue& queue, const Sender* sender);
+  void look_for_changes_now();
+  void arm_notification();
+  void trim_if_due();
+  void serve_channels(const SharedQueue& queue);
+  void serve(const SharedQueue& queue, Channel& channel);
+  void serve_waiter(const SharedQueue& queue, Channel& channel, const std::shared_ptr<QueueInode>& self);
+  void end_waits(int code);
+  void bury(uint32_t incarnation);
+  void look_at_mapping_processes();
   void fire_notification(const Sender& sender);
   void stamp(unsigned times);
   void readiness_changed();
   bool drop_registration(pid_t process);
-  void leave_wait_list(Channel& channel);
   void unlink();
   void superblock_gone();
   void end_if_unused();
@@ -162,9 +226,14 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   const uint64_t charge_bytes_;
 
   SegmentSlot segment_;            // made with the first message
-  std::vector<Message> stranded_;  // given back when not even a spare slot was free; sorted, next one last
-  WaitList receivers_;
-  WaitList senders_;
+  uint64_t last_version_ = 0;      // of the segment that was dropped
+  int64_t made_at_ns_ = 0;         // when the present one was made, CLOCK_MONOTONIC
+  std::vector<Message> stranded_;  // given back when there was no room even for that
+  std::vector<Channel*> waiting_;  // in order of arrival
+  bool polled_ = false;            // kPoll is set in the segment, or will be when there is one
+  std::map<uint32_t, std::unique_ptr<MappingProcess>> mapping_;  // by incarnation
+  bool needs_reclaim_ = false;     // somebody died with slots in his hands
+  int64_t refreshed_s_ = 0;        // what the segment said of the last change when it was asked last
   std::optional<Registration> registration_;
 };
 

@@ -112,6 +112,14 @@ void Superblock::attributes_changed(QueueInode& queue) {
   for (SuperblockObserver* observer : observers_) observer->attributes_changed(queue);
 }
 
+void Superblock::queue_is_mapped(QueueInode& queue, bool mapped) {
+  if (mapped) {
+    environment_.mapped_queues.insert(&queue);
+  } else {
+    environment_.mapped_queues.erase(&queue);
+  }
+}
+
 void Superblock::readiness_changed(QueueInode& queue) {
   for (SuperblockObserver* observer : observers_) observer->readiness_changed(queue);
 }

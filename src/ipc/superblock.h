@@ -39,11 +39,15 @@ class SuperblockObserver {
   ~SuperblockObserver() = default;
 };
 
+/// The queues that processes map, for who calls QueueInode::catch_up now and then.
+using MappedQueues = std::unordered_set<QueueInode*>;
+
 /// What all superblocks of a daemon share. Must outlive them.
 struct Environment {
   TaskInfo& tasks;
   MemoryBudget& budget;
   MappedSegments& mapped_segments;
+  MappedQueues& mapped_queues;
 };
 
 /// Thread rule: the loop's.
@@ -94,6 +98,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
 
   void attributes_changed(QueueInode& queue);
   void readiness_changed(QueueInode& queue);
+  void queue_is_mapped(QueueInode& queue, bool mapped);
   void give_charge_back(uid_t uid, uint64_t bytes);
 
   IpcNamespace* namespace_;

@@ -3,7 +3,7 @@
 //   0         Header        identity (never changes); the state word; the free slots; the upper levels of the index
 //   4096      leaves        512 x {64 bits, version}: bit p % 64 of leaf p / 64: priority p may have messages
 //   ...       lists         32768 x {head, tail, version}: the messages of each priority but the highest
-//   ...       returned      64 x {slot, version}: messages that were given back, out of the lists
+//   ...       returned      512 x {slot, version}: messages that were given back, out of the lists
 //   ...       members       512 x Member: who works here, and which slots he has in his hands
 //   ...       waiters       512 x Waiter: who sleeps here
 //   ...       slots         a Slot for each message: its properties, and the links of its list
@@ -30,7 +30,7 @@ inline constexpr uint64_t kCacheLine = 64;
 
 inline constexpr uint32_t kLeaves = kPriorities / 64;
 inline constexpr uint32_t kMiddles = kLeaves / 64;
-inline constexpr uint32_t kReturned = 64;  ///< by how many messages give_back may exceed maxmsg
+inline constexpr uint32_t kReturned = 512;  ///< by how many messages give_back may exceed maxmsg
 inline constexpr uint32_t kMembers = 512;
 inline constexpr uint32_t kWaiters = 512;
 inline constexpr uint32_t kLevels = 4;  ///< signal handlers within signal handlers that may use one queue

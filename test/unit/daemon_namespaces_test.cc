@@ -35,8 +35,9 @@ class NamespaceTable : public testing::Test {
   NoTasks tasks_;
   ipc::MemoryBudget budget_;
   ipc::MappedSegments mapped_;
+  ipc::MappedQueues mapped_queues_;
   std::vector<uint64_t> freed_;
-  Namespaces table_{{tasks_, budget_, mapped_}, 3, [this](Namespace& gone) { freed_.push_back(gone.id()); }};
+  Namespaces table_{{tasks_, budget_, mapped_, mapped_queues_}, 3, [this](Namespace& gone) { freed_.push_back(gone.id()); }};
 };
 
 TEST(NamespaceName, Rules) {

@@ -119,8 +119,9 @@ class IpcTest : public testing::Test {
   FakeTasks tasks;
   MemoryBudget budget;
   MappedSegments mapped;
+  MappedQueues mapped_queues;
   std::unique_ptr<IpcNamespace> ipc_namespace =
-      std::make_unique<IpcNamespace>(1, "test", 1000, 1000, Environment{tasks, budget, mapped});
+      std::make_unique<IpcNamespace>(1, "test", 1000, 1000, Environment{tasks, budget, mapped, mapped_queues});
 };
 
 }  // namespace mqueuefs::ipc

@@ -295,7 +295,7 @@ TEST_F(IpcTest, PeekTakesAndWakesNothing) {
 
 TEST_F(IpcTest, LeastRecentlyUsedSegmentsAreUnmapped) {
   MappedSegments few(2);
-  IpcNamespace other(2, "", 0, 0, Environment{tasks, budget, few});
+  IpcNamespace other(2, "", 0, 0, Environment{tasks, budget, few, mapped_queues});
   std::vector<QueuePointer> queues;
   for (int i = 0; i < 5; i++) {
     const RequestedAttributes attributes{2, 16};

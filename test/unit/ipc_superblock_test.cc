@@ -152,6 +152,7 @@ TEST_F(IpcTest, SendAndReceiveMoveTheTimesAndTellOnce) {
   superblock().add_observer(observer);
   queue->set_attributes({.atime_s = 1, .mtime_s = 1});
   observer.attributes = 0;
+  queue->poll();
   ASSERT_EQ(send(*queue, "m"), 0);
   EXPECT_GT(queue->file().mtime_s, 1);
   EXPECT_EQ(queue->file().atime_s, queue->file().mtime_s);
