@@ -172,6 +172,10 @@ void Connection::wait_done(int code) {
   send(Type::kWaitDone, 0, bytes_of(last_done_));
 }
 
+void Connection::send_mapping(const Mapped& mapping, UniqueFd memfd) {
+  send(Type::kMapped, 0, bytes_of(mapping), std::move(memfd));
+}
+
 void Connection::notify_thread(uint64_t value, uint32_t reason) {
   const NotifyThread message{value, reason, 0};
   send(Type::kNotifyThread, 0, bytes_of(message));

@@ -36,6 +36,9 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   uid_t uid() const { return peer_.uid; }
   pid_t process() const { return peer_.pid; }
 
+  /// See Mapped.
+  void send_mapping(const Mapped& mapping, UniqueFd memfd);
+
   /// SIGEV_THREAD's message, see NotifyThread.
   void notify_thread(uint64_t value, uint32_t reason);
 

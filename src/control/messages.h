@@ -37,6 +37,7 @@ enum class Type : uint32_t {
   kStage,            // Stage + bytes -> (empty): a part of a message that is to be sent, into the channel
   kFetch,            // Fetch -> bytes: a part of the message that was handed to the channel
   kGiveBack,         // (empty) -> (empty): what the channel holds goes back to its place, or (staged) away
+  kMapped,           // <- Mapped and one descriptor: the queue's memory, which an ioctl asked for
 };
 
 struct Header {
@@ -205,6 +206,15 @@ struct Stage {
 struct Fetch {
   uint32_t offset;
   uint32_t size;  ///< how many bytes are wanted; kMaxPieceBytes at most are answered
+};
+
+/// Follows a successful ioctl kMap. The descriptor is a sealed memfd in the format of
+/// mqueuefs-segment(5).
+struct Mapped {
+  uint32_t incarnation;  ///< this process in that segment
+  uint32_t maxmsg;
+  uint32_t msgsize;
+  uint32_t reserved;
 };
 
 struct NotifyThread {

@@ -40,6 +40,8 @@ enum class QueueIoctl : uint8_t {
   kPeek = 7,           // PeekHeader, answered with PeekHeader + PeekEntry and payload, repeated
   kTouch = 8,          // nothing, or AttributesReply out (as before): mq_setattr's effect on the file times (atime,
                        // ctime); the flag itself is fcntl's
+  kMap = 9,            // MapHeader in: a Mapped packet comes to the channel. EBADF: not open for reading and writing
+  kTell = 10,          // TellHeader in: the caller maps the queue and did what concerns others
 };
 
 constexpr unsigned long queue_ioctl(QueueIoctl number, uint32_t argument_bytes) {
@@ -105,6 +107,19 @@ struct NotifyHeader {
   int32_t pid;          ///< reserved, 0: the daemon knows who calls
   uint64_t value;       ///< sigev_value
   uint64_t channel;     ///< SIGEV_THREAD: where the NotifyThread packet goes
+};
+
+struct MapHeader {
+  uint64_t channel;
+};
+
+enum TellFlags : uint32_t {
+  kUsedNotification = 1u << 0,  ///< the caller's message was the first in the empty queue
+};
+
+struct TellHeader {
+  uint32_t flags;  ///< TellFlags
+  uint32_t reserved;
 };
 
 struct PeekHeader {

@@ -121,6 +121,7 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
     case Type::kAdoptMount:  // is dealt with before it is received
     case Type::kWaitDone:
     case Type::kNotifyThread:
+    case Type::kMapped:
       break;
   }
   host.note_misbehaviour(peer_.pid, peer_.uid, "not a request");

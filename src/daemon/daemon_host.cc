@@ -1,5 +1,7 @@
 #include "daemon/daemon_host.h"
 
+#include <fcntl.h>
+
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <string.h>
@@ -36,6 +38,7 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
       features_(features),
       tasks_(loop),
       budget_(options.max_user_memory),
+      mapping_processes_(loop, tasks_, mapped_queues_),
       server_(loop, *this, budget_,
               {.max_connections_per_user = options.max_connections_per_user,
                .use_peer_pidfd = features.peer_pidfd}),
@@ -270,6 +273,24 @@ Status DaemonHost::check_creation(ipc::Superblock& superblock, const ipc::Creato
     const bool named = !features_.mount_privilege || kernel_namespaces_.owner_can_name(key, creator);
     return named ? Status() : Error{EOVERFLOW, "owner"};
   }
+  return {};
+}
+
+Status DaemonHost::send_mapping(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue) {
+  control::Connection* const connection = server_.find(channel);
+  if (connection == nullptr) return Error{ENOTCONN, "channel"};
+  const pid_t process = tasks_.process_of(caller);
+  if (process == 0 || connection->process() != process) return Error{EPERM, "another's connection"};
+  auto share = mapping_processes_.share(process);
+  if (!share) return share.error();
+  const auto mapping = queue.map_for(std::move(*share));
+  if (!mapping) return mapping.error();
+  UniqueFd copy(fcntl(mapping->memfd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) return last_error("F_DUPFD_CLOEXEC");
+  connection->send_mapping({.incarnation = mapping->incarnation,
+                            .maxmsg = queue.attributes().maxmsg,
+                            .msgsize = queue.attributes().msgsize},
+                           std::move(copy));
   return {};
 }
 

@@ -21,6 +21,7 @@
 #include "daemon/event_loop.h"
 #include "daemon/features.h"
 #include "daemon/kernel_namespaces.h"
+#include "daemon/mapping_processes.h"
 #include "daemon/mounts.h"
 #include "daemon/namespaces.h"
 #include "daemon/superblock_maker.h"
@@ -84,6 +85,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   ipc::Channel* find_channel(uint64_t id) override;
   std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId task, std::string_view name) override;
   Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) override;
+  Status send_mapping(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue) override;
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t process, int type, int signo,
                                                                     uint64_t value,
                                                                     uint64_t channel) override;
@@ -122,6 +124,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   ipc::MemoryBudget budget_;
   ipc::MappedSegments mapped_segments_;
   ipc::MappedQueues mapped_queues_;
+  MappingProcesses mapping_processes_;
   control::Server server_;  // queues may tell connections something to the last
   Authority authority_;
   ChildTasks children_;

@@ -79,7 +79,7 @@ void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
   FuseSession& session = FuseSession::of(request);
   OpenFile* file = session.file(info);
   // Each close(2), the last or not, of any descriptor of the queue (SPEC F7). FUSE names the thread.
-  if (file != nullptr && file->queue->has_registration()) {
+  if (file != nullptr && (file->queue->has_registration() || file->queue->is_mapped())) {
     const pid_t process = session.tasks().process_of(fuse_req_ctx(request)->pid);
     if (process != 0) file->queue->process_closed(process);
   }

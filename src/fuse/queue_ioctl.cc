@@ -282,6 +282,22 @@ IoctlReply peek(const IoctlContext& context, Bytes argument, Room answer) {
   return {.size = used};
 }
 
+// Who may do only one of the two must not get what lets him do both.
+IoctlReply map(const IoctlContext& context, Bytes argument) {
+  const auto header = take_header<control::MapHeader>(argument);
+  if (!header) return fail(EINVAL);
+  if (!context.file.readable || !context.file.writable) return fail(EBADF);
+  return fail(context.services.send_mapping(header->channel, context.caller.task, *context.file.queue).code());
+}
+
+IoctlReply tell(const IoctlContext& context, Bytes argument) {
+  const auto header = take_header<control::TellHeader>(argument);
+  if (!header || (header->flags & ~control::kUsedNotification) != 0) return fail(EINVAL);
+  if (!context.file.readable || !context.file.writable) return fail(EBADF);
+  context.file.queue->told((header->flags & control::kUsedNotification) != 0, context.caller);
+  return {};
+}
+
 }  // namespace
 
 IoctlReply handle_queue_ioctl(const IoctlContext& context, unsigned command, Bytes argument, Room answer) {
@@ -305,6 +321,10 @@ IoctlReply handle_queue_ioctl(const IoctlContext& context, unsigned command, Byt
       return peek(context, argument, answer);
     case QueueIoctl::kTouch:
       return touch(context, answer);
+    case QueueIoctl::kMap:
+      return map(context, argument);
+    case QueueIoctl::kTell:
+      return tell(context, argument);
   }
   return fail(ENOTTY);
 }

@@ -28,6 +28,10 @@ class Services {
   /// the user namespace that owns it has no name for the creator's ids (SPEC C5).
   virtual Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) = 0;
 
+  /// Sends what it needs to map `queue` to the connection `channel`, if that is the caller's own. ENOTCONN: there is no
+  /// such connection; EPERM: it is another's; ESRCH, and as QueueInode::map_for.
+  virtual Status send_mapping(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue) = 0;
+
   /// Where a notification for `process` will go. `channel` is the control connection named for SIGEV_THREAD.
   virtual std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t process, int type,
                                                                             int signo, uint64_t value,

@@ -66,7 +66,7 @@ void QueueInode::close_handle() {
   MQUEUEFS_CHECK(open_handles_ > 0);
   open_handles_--;
   end_if_unused();
-  look_at_mapping_processes();
+  look_at_mapping_processes([](const MappingProcess&) { return false; });
   // An empty queue that nobody has open needs no memory and no descriptor: thousands of them are nothing.
   if (open_handles_ == 0) drop_segment();
 }
@@ -509,7 +509,7 @@ void QueueInode::look_for_changes_now() {
 }
 
 void QueueInode::catch_up() {
-  look_at_mapping_processes();
+  look_at_mapping_processes([](const MappingProcess&) { return true; });
   if (!segment_.made() || ended_ || dead_) return;
   look_for_changes_now();
   const auto queue = segment();
@@ -617,7 +617,8 @@ Result<QueueInode::Mapping> QueueInode::map_for(std::unique_ptr<MappingProcess> 
   return Mapping{incarnation, segment_.memory().memfd()};
 }
 
-void QueueInode::look_at_mapping_processes() {
+// Those that have left by themselves, and those that are gone, of which only the ones that `suspected` names are asked.
+void QueueInode::look_at_mapping_processes(const std::function<bool(const MappingProcess&)>& suspected) {
   if (mapping_.empty() || !segment_.made() || ended_) return;
   const auto queue = segment();
   for (auto next = mapping_.begin(); next != mapping_.end();) {
@@ -625,7 +626,7 @@ void QueueInode::look_at_mapping_processes() {
     ++next;
     if (queue && !queue->has_members(incarnation)) {
       mapping_.erase(incarnation);  // it has left by itself
-    } else if (!process->alive()) {
+    } else if (suspected(*process) && !process->alive()) {
       bury(incarnation);
     }
   }
@@ -698,7 +699,10 @@ void QueueInode::unregister_notification(pid_t process) {
   if (drop_registration(process)) touch();
 }
 
-void QueueInode::process_closed(pid_t process) { drop_registration(process); }
+void QueueInode::process_closed(pid_t process) {
+  drop_registration(process);
+  look_at_mapping_processes([process](const MappingProcess& mapping) { return mapping.process() == process; });
+}
 
 bool QueueInode::drop_registration(pid_t process) {
   look_for_changes_now();

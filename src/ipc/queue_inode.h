@@ -36,6 +36,7 @@ class MappingProcess {
   virtual ~MappingProcess() = default;
   /// Whether the address space that has the mapping still exists.
   virtual bool alive() = 0;
+  virtual pid_t process() const = 0;
 };
 
 inline constexpr int64_t kQueueFileSize = 80;  ///< FILENT_SIZE of ipc/mqueue.c, SPEC B1
@@ -163,7 +164,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   Status register_notification(Registration registration);
   /// Removes the registration of `process`, if it is that one's (SPEC F3). Stamps the times only then.
   void unregister_notification(pid_t process);
-  /// `process` closed a descriptor of this queue or ended: its registration goes (SPEC F7).
+  /// `process` closed a descriptor of this queue, ended, or executed another program: its registration goes (SPEC F7).
   void process_closed(pid_t process);
   bool has_registration() const { return registration_.has_value(); }
 
@@ -200,7 +201,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   void serve_waiter(const SharedQueue& queue, Channel& channel, const std::shared_ptr<QueueInode>& self);
   void end_waits(int code);
   void bury(uint32_t incarnation);
-  void look_at_mapping_processes();
+  void look_at_mapping_processes(const std::function<bool(const MappingProcess&)>& suspected);
   void fire_notification(const Sender& sender);
   void stamp(unsigned times);
   void readiness_changed();

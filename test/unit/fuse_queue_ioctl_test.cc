@@ -24,6 +24,11 @@ class FakeServices : public Services {
     return {};
   }
   Status check_creation(ipc::Superblock&, const ipc::Creator&) override { return {}; }
+  Status send_mapping(uint64_t target_channel, ipc::TaskId, ipc::QueueInode&) override {
+    if (target_channel != 7) return Error{ENOTCONN};
+    log.push_back("mapped");
+    return {};
+  }
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t, int type, int, uint64_t,
                                                                     uint64_t target_channel) override {
     if (type == SIGEV_THREAD && target_channel != 7) return nullptr;

@@ -1,0 +1,335 @@
+#include "client/mapped_queues.h"
+
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include "client/call.h"
+#include "client/queue_file.h"
+#include "client/transfer.h"
+#include "control/queue_ioctl.h"
+#include "segment/segment_memory.h"
+
+namespace mqueuefs::client {
+namespace {
+
+constexpr uint32_t kThreads = 512;
+constexpr uint32_t kMappings = 1024;
+constexpr uint32_t kPageEntries = 1024;
+constexpr uint32_t kPages = 1024;  // descriptors up to a million
+
+using Entry = std::atomic<MappedQueue*>;
+struct Page {
+  Entry entries[kPageEntries];
+};
+
+struct Process {
+  ThreadRecord threads[kThreads];
+  MappedQueue mappings[kMappings];
+  // Entries that lead nowhere: somebody is about to map the descriptor; or it is not to be mapped.
+  MappedQueue in_progress;
+  MappedQueue never;
+  std::atomic<Page*> pages[kPages];
+};
+
+constinit std::atomic<Process*> process{nullptr};
+constinit thread_local ThreadRecord* own_record __attribute__((tls_model("initial-exec"))) = nullptr;
+
+// Memory of zeros, again so in a child. Null: none.
+void* private_memory(size_t size) {
+  void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  if (madvise(memory, size, MADV_WIPEONFORK) == 0) return memory;
+  munmap(memory, size);
+  return nullptr;
+}
+
+template <typename T>
+T* make_once(std::atomic<T*>& pointer) {
+  T* there = pointer.load(std::memory_order_acquire);
+  if (there != nullptr) return there;
+  auto* const made = static_cast<T*>(private_memory(sizeof(T)));
+  if (made == nullptr) return nullptr;
+  if (pointer.compare_exchange_strong(there, made, std::memory_order_acq_rel)) return made;
+  munmap(static_cast<void*>(made), sizeof(T));
+  return there;
+}
+
+Entry* entry_of(int fd) {
+  Process* const own = process.load(std::memory_order_acquire);
+  const auto number = static_cast<uint32_t>(fd);
+  if (own == nullptr || number / kPageEntries >= kPages) return nullptr;
+  Page* const page = own->pages[number / kPageEntries].load(std::memory_order_acquire);
+  return page != nullptr ? &page->entries[number % kPageEntries] : nullptr;
+}
+
+bool is_gone(uint32_t thread) {
+  const int saved = errno;
+  const bool gone = syscall(SYS_tgkill, getpid(), thread, 0) != 0 && errno == ESRCH;
+  errno = saved;
+  return gone;
+}
+
+// Null: too many threads.
+ThreadRecord* make_record(Process& own) {
+  const auto self = static_cast<uint32_t>(syscall(SYS_gettid));
+  for (const bool of_the_dead : {false, true}) {
+    for (ThreadRecord& record : own.threads) {
+      uint32_t thread = record.thread.load(std::memory_order_relaxed);
+      // One with our own number is a dead thread's, too.
+      if (of_the_dead ? thread != self && !is_gone(thread) : thread != 0 && thread != self) continue;
+      if (!record.thread.compare_exchange_strong(thread, self)) continue;
+      record.depth = 0;
+      for (auto& used : record.using_now) used.store(nullptr, std::memory_order_relaxed);
+      for (auto& membership : record.memberships) membership = {};
+      return own_record = &record;
+    }
+  }
+  return nullptr;
+}
+
+ThreadRecord* record_of_this_thread() {
+  ThreadRecord* const record = own_record;
+  // 0 in a forked child.
+  if (record != nullptr && record->thread.load(std::memory_order_relaxed) != 0) return record;
+  Process* const own = process.load(std::memory_order_acquire);
+  return own != nullptr ? make_record(*own) : nullptr;
+}
+
+// This thread's member of the queue. False: no more threads can be.
+bool find_member(ThreadRecord& record, MappedQueue& mapping, uint32_t& member) {
+  const uint32_t generation = mapping.generation.load(std::memory_order_relaxed);
+  auto& known = record.memberships[reinterpret_cast<uintptr_t>(&mapping) / sizeof(MappedQueue) % 8];
+  if (known.mapping == &mapping && known.generation == generation) {
+    member = known.member;
+    return true;
+  }
+  const uint32_t thread = record.thread.load(std::memory_order_relaxed);
+  auto joined = mapping.queue().join(mapping.incarnation, thread);
+  if (!joined) joined = mapping.queue().inherit(mapping.incarnation, thread, is_gone);
+  if (!joined) return false;
+  member = *joined;
+  known = {&mapping, generation, member};
+  return true;
+}
+
+// Whether every thread of this process has passed a barrier.
+bool barrier() {
+  static constinit std::atomic<int> registered{0};
+  if (registered.load() == 0) {
+    const bool can = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    registered.store(can ? 1 : -1);
+  }
+  return registered.load() == 1 && syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+bool is_used(const Process& own, const MappedQueue& mapping) {
+  for (const ThreadRecord& record : own.threads) {
+    for (const auto& used : record.using_now) {
+      if (used.load(std::memory_order_acquire) == &mapping) return true;
+    }
+  }
+  return false;
+}
+
+// Gives a retired mapping back, if nobody is at work in it.
+void give_back(Process& own, MappedQueue& mapping) {
+  if (!barrier() || is_used(own, mapping)) return;
+  uint32_t retired = MappedQueue::kRetired;
+  if (!mapping.state.compare_exchange_strong(retired, MappedQueue::kBusy)) return;
+  mapping.queue().leave(mapping.incarnation);
+  munmap(mapping.base, Format::of(mapping.attributes).size);
+  mapping.generation.fetch_add(1);
+  mapping.state.store(MappedQueue::kFree, std::memory_order_release);
+}
+
+void give_back_retired(Process& own) {
+  for (MappedQueue& mapping : own.mappings) {
+    if (mapping.state.load(std::memory_order_relaxed) == MappedQueue::kRetired) give_back(own, mapping);
+  }
+}
+
+void drop_descriptor(Process& own, MappedQueue& mapping) {
+  if (mapping.descriptors.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  uint32_t live = MappedQueue::kLive;
+  if (mapping.state.compare_exchange_strong(live, MappedQueue::kRetired)) give_back(own, mapping);
+}
+
+void forget(Process& own, Entry& entry) {
+  if (entry.load(std::memory_order_relaxed) == nullptr) return;
+  MappedQueue* const mapping = entry.exchange(nullptr, std::memory_order_acq_rel);
+  if (mapping >= own.mappings && mapping < own.mappings + kMappings) drop_descriptor(own, *mapping);
+}
+
+// One more descriptor of a queue that is mapped.
+bool share(MappedQueue& mapping) {
+  uint32_t descriptors = mapping.descriptors.load();
+  while (descriptors != 0) {
+    if (mapping.descriptors.compare_exchange_weak(descriptors, descriptors + 1)) return true;
+  }
+  return false;
+}
+
+MappedQueue* find_mapping(Process& own, uint64_t device, uint64_t inode) {
+  for (MappedQueue& mapping : own.mappings) {
+    if (mapping.state.load(std::memory_order_acquire) != MappedQueue::kLive) continue;
+    if (mapping.device != device || mapping.inode != inode || !share(mapping)) continue;
+    // It may have been another's by the time that it was shared.
+    if (mapping.device == device && mapping.inode == inode) return &mapping;
+    drop_descriptor(own, mapping);
+  }
+  return nullptr;
+}
+
+MappedQueue* free_mapping(Process& own) {
+  give_back_retired(own);
+  for (MappedQueue& mapping : own.mappings) {
+    uint32_t free = MappedQueue::kFree;
+    if (mapping.state.compare_exchange_strong(free, MappedQueue::kBusy)) return &mapping;
+  }
+  return nullptr;
+}
+
+// Asks the daemon for the memory of the queue of `fd`, and maps it.
+bool fetch(int fd, MappedQueue& mapping) {
+  Lease lease;
+  auto connection = lease.connection();
+  for (bool renewed = false;; renewed = true) {
+    if (!connection) return false;
+    control::MapHeader header{(*connection)->channel()};
+    const auto asked = ask(fd, control::queue_ioctl(control::QueueIoctl::kMap, sizeof header), &header, "map");
+    if (asked) break;
+    if (renewed || asked.code() != ENOTCONN) return false;
+    connection = lease.renewed();
+  }
+  auto reply = (*connection)->take_mapping();
+  if (!reply) return false;
+  const QueueAttributes attributes{reply->mapped.maxmsg, reply->mapped.msgsize};
+  auto memory = SegmentMemory::attach(std::move(reply->memfd), attributes);
+  if (!memory) return false;
+  if (madvise(memory->base(), memory->size(), MADV_DONTFORK) != 0) return false;
+  mapping.attributes = attributes;
+  mapping.incarnation = reply->mapped.incarnation;
+  mapping.base = memory->release();
+  return true;
+}
+
+MappedQueue* mapping_for(Process& own, int fd) {
+  struct stat status {};
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || !identify(fd, status)) return &own.never;
+  if (MappedQueue* const known = find_mapping(own, status.st_dev, status.st_ino)) return known;
+  MappedQueue* const fresh = free_mapping(own);
+  if (fresh == nullptr) return &own.never;
+  fresh->device = status.st_dev;
+  fresh->inode = status.st_ino;
+  fresh->spin_rounds.store(kFirstSpinRounds);
+  if (!fetch(fd, *fresh)) {
+    fresh->state.store(MappedQueue::kFree, std::memory_order_release);
+    return &own.never;
+  }
+  fresh->descriptors.store(1);
+  fresh->state.store(MappedQueue::kLive, std::memory_order_release);
+  return fresh;
+}
+
+}  // namespace
+
+bool mapping_is_wanted() {
+  static constinit std::atomic<int> wanted{0};
+  if (wanted.load(std::memory_order_relaxed) == 0) {
+    const char* const chosen = secure_getenv("MQUEUEFS_MAP");
+    wanted.store(chosen != nullptr && chosen[0] == '0' && chosen[1] == '\0' ? -1 : 1);
+  }
+  return wanted.load(std::memory_order_relaxed) > 0;
+}
+
+QueueUse::QueueUse(int fd) {
+  const Entry* const entry = entry_of(fd);
+  if (entry == nullptr) return;
+  MappedQueue* const mapping = entry->load(std::memory_order_acquire);
+  if (mapping == nullptr) return;
+  ThreadRecord* const record = record_of_this_thread();
+  if (record == nullptr) return;
+  const uint32_t level = record->depth;
+  if (level >= kLevels) return;
+  // A handler that interrupts here uses the next level, and is through when we go on.
+  record->depth = level + 1;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  record_ = record;
+  seat_.level = level;
+  record->using_now[level].store(mapping, std::memory_order_relaxed);
+  // The barrier that belongs here is the other side's: see give_back().
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (entry->load(std::memory_order_acquire) != mapping) return;
+  if (mapping->state.load(std::memory_order_relaxed) != MappedQueue::kLive) return;
+  if (!find_member(*record, *mapping, seat_.member)) return;
+  mapping_ = mapping;
+}
+
+QueueUse::~QueueUse() {
+  if (record_ == nullptr) return;
+  record_->using_now[seat_.level].store(nullptr, std::memory_order_release);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  record_->depth = seat_.level;
+  if (mapping_ == nullptr || mapping_->state.load(std::memory_order_relaxed) != MappedQueue::kRetired) return;
+  // Its last descriptor was closed while we were at work, or asleep.
+  if (Process* const own = process.load(std::memory_order_acquire)) give_back(*own, *mapping_);
+}
+
+bool map_queue(int fd) {
+  if (fd < 0 || static_cast<uint32_t>(fd) / kPageEntries >= kPages || !mapping_is_wanted()) return false;
+  Entry* entry = entry_of(fd);
+  if (entry != nullptr && entry->load(std::memory_order_relaxed) != nullptr) return false;
+  const int saved = errno;
+  Process* const own = make_once(process);
+  Page* const page = own != nullptr ? make_once(own->pages[static_cast<uint32_t>(fd) / kPageEntries]) : nullptr;
+  bool mapped = false;
+  if (page != nullptr) {
+    entry = &page->entries[static_cast<uint32_t>(fd) % kPageEntries];
+    MappedQueue* nobody = nullptr;
+    if (entry->compare_exchange_strong(nobody, &own->in_progress)) {
+      MappedQueue* const mapping = mapping_for(*own, fd);
+      MappedQueue* ours = &own->in_progress;
+      mapped = mapping != &own->never;
+      // Closed meanwhile?
+      if (!entry->compare_exchange_strong(ours, mapping) && mapped) {
+        drop_descriptor(*own, *mapping);
+        mapped = false;
+      }
+    }
+  }
+  errno = saved;
+  return mapped;
+}
+
+void descriptor_closes(int fd) {
+  Entry* const entry = entry_of(fd);
+  if (entry == nullptr || entry->load(std::memory_order_relaxed) == nullptr) return;
+  const int saved = errno;
+  if (Process* const own = process.load(std::memory_order_acquire)) forget(*own, *entry);
+  errno = saved;
+}
+
+void descriptors_close(unsigned first, unsigned last) {
+  Process* const own = process.load(std::memory_order_acquire);
+  if (own == nullptr) return;
+  for (unsigned number = first / kPageEntries; number < kPages && number <= last / kPageEntries; ++number) {
+    Page* const page = own->pages[number].load(std::memory_order_acquire);
+    if (page == nullptr) continue;
+    for (unsigned index = 0; index < kPageEntries; ++index) {
+      const unsigned fd = number * kPageEntries + index;
+      if (fd >= first && fd <= last) forget(*own, page->entries[index]);
+    }
+  }
+}
+
+}  // namespace mqueuefs::client

@@ -1,0 +1,85 @@
+// Which descriptors of this process are queues that it has mapped, and who is using them just now.
+//
+// A descriptor number leads to a mapping by one look at a table. Nothing but the interposed close(2) and its kin tell
+// that a number has become another file's (mqueuefs(5) names what they miss). A mapping is given back when the last
+// descriptor of its queue in this process is closed and no thread is at work in it: a thread says in `using_now` which
+// mapping it is about to use and then looks at the table again; who gives one back takes it out of the table, has all
+// threads pass a barrier (membarrier(2)), and then looks at what they use.
+//
+// All of this is in memory that is empty in a forked child (MADV_WIPEONFORK), and segments are not mapped there at all
+// (MADV_DONTFORK): a child is another process, and maps what it uses anew.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/result.h"
+#include "segment/shared_queue.h"
+
+namespace mqueuefs::client {
+
+/// One queue's mapping. Elements of a fixed table, used again.
+struct MappedQueue {
+  enum State : uint32_t { kFree = 0, kBusy, kLive, kRetired };
+  std::atomic<uint32_t> state;
+  std::atomic<uint32_t> descriptors;  ///< numbers in the table that lead here
+  std::atomic<uint32_t> generation;   ///< grows with each use of this element
+  uint32_t incarnation;
+  QueueAttributes attributes;
+  std::byte* base;
+  uint64_t device;
+  uint64_t inode;
+  std::atomic<uint32_t> spin_rounds;  ///< how long waiting has been worth while lately, see mapped_transfer.cc
+
+  SharedQueue queue() const { return SharedQueue(attributes, base); }
+};
+
+/// What a thread of this process needs for working on mapped queues.
+struct ThreadRecord {
+  std::atomic<uint32_t> thread;  ///< gettid(2); 0: free
+  uint32_t depth;                ///< operations on top of each other: one, and signal handlers
+  std::atomic<MappedQueue*> using_now[kLevels];
+  struct Membership {
+    MappedQueue* mapping;
+    uint32_t generation;
+    uint32_t member;
+  };
+  Membership memberships[8];
+};
+
+/// While one lives, the thread works on the queue of a descriptor, at its own seat.
+///
+/// Thread rule: the thread's own. Async-signal-safe. Costs no system call, but for a thread's first operation on a queue.
+class QueueUse {
+ public:
+  /// Finds the mapping of `fd`, if there is one and a seat is free.
+  explicit QueueUse(int fd);
+  QueueUse(const QueueUse&) = delete;
+  QueueUse& operator=(const QueueUse&) = delete;
+  ~QueueUse();
+
+  explicit operator bool() const { return mapping_ != nullptr; }
+  SharedQueue queue() const { return mapping_->queue(); }
+  Seat seat() const { return seat_; }
+  uint32_t thread() const { return record_->thread.load(std::memory_order_relaxed); }
+  MappedQueue& mapping() const { return *mapping_; }
+
+ private:
+  ThreadRecord* record_ = nullptr;
+  MappedQueue* mapping_ = nullptr;
+  Seat seat_;
+};
+
+/// Maps the queue of `fd`, if it has not been tried before and the daemon agrees: then a QueueUse will find it.
+/// True: it was mapped just now. May take some system calls, and a request to the daemon. Does not change errno.
+bool map_queue(int fd);
+
+/// Whoever knows that descriptors are about to be closed or replaced says so before. Async-signal-safe.
+void descriptor_closes(int fd);
+/// first to last, both included.
+void descriptors_close(unsigned first, unsigned last);
+
+/// For a process that wants everything through the daemon (MQUEUEFS_MAP=0).
+bool mapping_is_wanted();
+
+}  // namespace mqueuefs::client

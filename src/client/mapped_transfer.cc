@@ -1,0 +1,299 @@
+// Waiting in mapped memory.
+//
+// First a moment of looking again and again: the answer of a process on another core comes in less time than it takes to
+// fall asleep. How long, each mapping learns: a wait that was over in time makes the next one longer, one that was not
+// makes it shorter, down to nothing, from where it is tried again now and then. Nobody stands in the line meanwhile.
+//
+// Then the caller stands in the line, and sleeps on its word there, in futex_waitv(2): the one sleep with an absolute
+// deadline that is restarted, or not, as SA_RESTART says. It sleeps for a second at most at a time, since who wakes it may
+// die before he can, and a hostile process may move sleepers from a futex.
+
+#include "client/mapped_transfer.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "client/held_signals.h"
+#include "client/kernel_call.h"
+#include "client/mapped_queues.h"
+#include "control/queue_ioctl.h"
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449  // Linux 5.16, the same number everywhere
+#endif
+
+namespace mqueuefs::client {
+namespace {
+
+constexpr int64_t kNsPerSecond = 1'000'000'000;
+
+// ---- looking ----
+
+// Between two looks the other side must be able to work with the line of the state in its own cache.
+constexpr uint32_t kPausesPerLook = 16;
+constexpr uint32_t kMostSpinRounds = 256;
+// Once in so many waits a mapping that has learnt not to look tries it again.
+constexpr uint32_t kRetryEvery = 16;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
+#endif
+}
+
+/// Looks until `ready` says so, for as long as has been worth while lately.
+template <typename Ready>
+bool spin(MappedQueue& mapping, Ready ready) {
+  uint32_t rounds = mapping.spin_rounds.load(std::memory_order_relaxed);
+  if (rounds < kRetryEvery) {
+    // Counting up to the next try.
+    mapping.spin_rounds.store(rounds + 1, std::memory_order_relaxed);
+    if (rounds + 1 < kRetryEvery) return false;
+    rounds = kRetryEvery;
+  }
+  for (uint32_t round = 0; round < rounds; ++round) {
+    for (uint32_t pauses = 0; pauses < kPausesPerLook; ++pauses) pause();
+    if (!ready()) continue;
+    mapping.spin_rounds.store(std::min(rounds * 2, kMostSpinRounds), std::memory_order_relaxed);
+    return true;
+  }
+  mapping.spin_rounds.store(rounds > kRetryEvery ? rounds / 2 : 0, std::memory_order_relaxed);
+  return false;
+}
+
+// ---- sleeping ----
+
+int64_t now_ns(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return now.tv_sec * kNsPerSecond + now.tv_nsec;
+}
+
+bool is_past(Deadline deadline) { return deadline && *deadline <= now_ns(CLOCK_REALTIME); }
+
+struct Sleep {
+  uint32_t* word;
+  uint32_t value;
+  clockid_t clock;
+  int64_t until_ns;
+};
+
+// 0 or an errno, of which EINTR, ETIMEDOUT and EAGAIN (the word has changed) are the ordinary ones.
+int sleep_on(const Sleep& sleep) {
+  struct {
+    uint64_t value;
+    uint64_t address;
+    uint32_t flags;
+    uint32_t reserved;
+  } waitv{sleep.value, reinterpret_cast<uint64_t>(sleep.word), FUTEX_32, 0};
+  const timespec until{sleep.until_ns / kNsPerSecond, sleep.until_ns % kNsPerSecond};
+  static constinit std::atomic<bool> missing{false};
+  if (!missing.load(std::memory_order_relaxed)) {
+    if (syscall(SYS_futex_waitv, &waitv, 1, 0, &until, sleep.clock) >= 0) return 0;
+    if (errno != ENOSYS && errno != EPERM) return errno;
+    missing.store(true, std::memory_order_relaxed);
+  }
+  // Before 5.16: no handler lets this one go on, whatever SA_RESTART says.
+  const int clock = sleep.clock == CLOCK_REALTIME ? FUTEX_CLOCK_REALTIME : 0;
+  const long slept = syscall(SYS_futex, sleep.word, FUTEX_WAIT_BITSET | clock, sleep.value, &until, nullptr,
+                             FUTEX_BITSET_MATCH_ANY);
+  return slept == 0 ? 0 : errno;
+}
+
+// ipc/mqueue.c orders by the kernel's prio: 0 to 99 real-time, 100 to 139 by nice (SPEC E7).
+uint32_t rank_of_this_thread() {
+  struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t more[6];
+  } attributes{};
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) != 0) return 120;
+  if (attributes.policy == SCHED_FIFO || attributes.policy == SCHED_RR) return 99 - std::min(attributes.priority, 99U);
+  constexpr uint32_t kDeadline = 6;
+  if (attributes.policy == kDeadline) return 0;
+  return static_cast<uint32_t>(120 + attributes.nice);
+}
+
+/// One operation on the queue of a descriptor.
+class Operation {
+ public:
+  Operation(int fd, Deadline deadline, bool cancellable)
+      : fd_(fd), deadline_(deadline), cancellable_(cancellable), use_(fd), queue_(use_ ? use_.queue() : SharedQueue({}, nullptr)) {}
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+  // Who polls, or waits through the daemon, is told by it.
+  ~Operation() {
+    if (!after_.tell_owner && !after_.used_notification) return;
+    control::TellHeader header{after_.used_notification ? uint32_t{control::kUsedNotification} : 0, 0};
+    static_cast<void>(ask(fd_, control::queue_ioctl(control::QueueIoctl::kTell, sizeof header), &header, "tell").ok());
+  }
+
+  bool possible() const { return static_cast<bool>(use_); }
+  QueueAttributes attributes() const { return queue_.attributes(); }
+
+  /// `attempt` answers EAGAIN as long as there is nothing; `stand` then stands in the line, `ready` looks whether to try
+  /// again, and `finish` takes what a served waiter got.
+  template <typename Attempt, typename Ready, typename Stand, typename Finish>
+  std::optional<Status> run(Attempt attempt, Ready ready, Stand stand, Finish finish) {
+    bool may_block = false;
+    for (;;) {
+      const Status tried = attempt();
+      if (tried || tried.code() != EAGAIN) return answer(tried);
+      if (!may_block) {
+        const int flags = fcntl(fd_, F_GETFL);
+        if (flags < 0) return last_error("F_GETFL");
+        if ((flags & O_NONBLOCK) != 0) return tried;
+        may_block = true;
+      }
+      if (is_past(deadline_)) return Status(Error{ETIMEDOUT, "wait"});
+      if (spin(use_.mapping(), ready)) continue;
+      HeldSignals held;
+      const Result<uint32_t> waiter = stand(rank_of_this_thread());
+      if (!waiter) {
+        if (waiter.code() == EAGAIN) continue;
+        return answer(waiter.error());
+      }
+      const Status waited = held.release() ? end_wait(*waiter, EINTR) : wait(*waiter);
+      if (waited) return answer(finish(*waiter));
+      queue_.finish_wait(use_.seat(), *waiter);
+      return waited;
+    }
+  }
+
+  const SharedQueue& queue() const { return queue_; }
+  Seat seat() const { return use_.seat(); }
+  uint32_t thread() const { return use_.thread(); }
+  Aftermath& after() { return after_; }
+
+ private:
+  // What is only a want of places here, the daemon may have.
+  static std::optional<Status> answer(const Status& status) {
+    if (status.code() == EBUSY || status.code() == ENOMEM) return std::nullopt;
+    return status;
+  }
+
+  // Success: served.
+  Status end_wait(uint32_t waiter, int why) {
+    const auto ended = queue_.cancel_wait(waiter, after_);
+    if (!ended) return ended.error();
+    return *ended == Wait::kServed ? Status() : Status(Error{why, "wait"});
+  }
+
+  Status wait(uint32_t waiter) {
+    for (;;) {
+      switch (queue_.wait_state(waiter)) {
+        case Wait::kServed:
+          return {};
+        case Wait::kCancelled:
+          return Error{EUCLEAN, "wait"};
+        case Wait::kGoesOn:
+          break;
+      }
+      if (queue_.dead()) return Error{EUCLEAN, "wait"};
+      if (!queue_.fall_asleep(waiter)) continue;
+      Sleep sleep{queue_.futex_of(waiter), SharedQueue::kAsleepValue, CLOCK_MONOTONIC,
+                  now_ns(CLOCK_MONOTONIC) + kNsPerSecond};
+      if (deadline_) {
+        sleep.clock = CLOCK_REALTIME;
+        sleep.until_ns = std::min(*deadline_, now_ns(CLOCK_REALTIME) + kNsPerSecond);
+      }
+      const int slept = cancellable_ ? sleep_cancellable(sleep, waiter) : sleep_on(sleep);
+      if (slept == EINTR) return end_wait(waiter, EINTR);
+      if (slept == ETIMEDOUT && is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);
+    }
+  }
+
+  // (In a function of its own: no object with a destructor may be alive in it.)
+  int sleep_cancellable(const Sleep& sleep, uint32_t waiter) {
+    volatile int error = 0;  // read after what may be a longjmp
+    waiter_to_leave_ = waiter;
+    pthread_cleanup_push(&Operation::leave, this);
+    int state = PTHREAD_CANCEL_DISABLE;
+    int type = PTHREAD_CANCEL_DEFERRED;
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    error = sleep_on(sleep);
+    pthread_setcanceltype(type, nullptr);
+    pthread_setcancelstate(state, nullptr);
+    pthread_cleanup_pop(0);
+    return error;
+  }
+
+  // The thread ends in its sleep. What it was served in the last moment goes back.
+  static void leave(void* self) {
+    auto& operation = *static_cast<Operation*>(self);
+    const uint32_t waiter = operation.waiter_to_leave_;
+    if (operation.end_wait(waiter, ECANCELED)) {
+      static_cast<void>(operation.queue_.give_back_handed(operation.use_.seat(), waiter, operation.after_).ok());
+    } else {
+      operation.queue_.finish_wait(operation.use_.seat(), waiter);
+    }
+    operation.~Operation();
+  }
+
+  const int fd_;
+  const Deadline deadline_;
+  const bool cancellable_;
+  Aftermath after_;
+  uint32_t waiter_to_leave_ = 0;
+  const QueueUse use_;
+  const SharedQueue queue_;
+};
+
+}  // namespace
+
+std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline,
+                                  bool cancellable) {
+  Operation operation(queue, deadline, cancellable);
+  if (!operation.possible()) return std::nullopt;
+  return operation.run(
+      [&] { return operation.queue().try_send(operation.seat(), priority, message, operation.after()); },
+      [&] { return operation.queue().has_room(); },
+      [&](uint32_t rank) {
+        return operation.queue().wait_to_send(operation.seat(), priority, message, rank, kSends, operation.thread(),
+                                              operation.after());
+      },
+      [&](uint32_t waiter) {
+        operation.queue().finish_wait(operation.seat(), waiter);
+        return Status();
+      });
+}
+
+std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline,
+                                               bool cancellable) {
+  Operation operation(queue, deadline, cancellable);
+  if (!operation.possible()) return std::nullopt;
+  if (buffer.size() < operation.attributes().msgsize) return Result<Received>(Error{EMSGSIZE, "receive"});
+  Received received;
+  const auto note = [&received](const Result<MessageInfo>& info) {
+    if (!info) return Status(info.error());
+    received = {info->size, info->priority};
+    return Status();
+  };
+  const auto status = operation.run(
+      [&] { return note(operation.queue().try_receive(operation.seat(), buffer, operation.after())); },
+      [&] { return !operation.queue().seems_empty(); },
+      [&](uint32_t rank) {
+        return operation.queue().wait_to_receive(operation.seat(), rank, kReceives, operation.thread(),
+                                                 operation.after());
+      },
+      [&](uint32_t waiter) { return note(operation.queue().finish_receive(operation.seat(), waiter, buffer)); });
+  if (!status) return std::nullopt;
+  if (!*status) return Result<Received>(status->error());
+  return Result<Received>(received);
+}
+
+}  // namespace mqueuefs::client

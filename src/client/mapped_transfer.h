@@ -1,0 +1,23 @@
+// Sending and receiving in mapped memory: mq_timedsend(2), mq_timedreceive(2) without asking anybody.
+//
+// What can't be done there is not answered, and goes to the daemon: a descriptor that is not mapped, a thread, a waiter or
+// a handler too many.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "base/result.h"
+#include "client/transfer.h"
+
+namespace mqueuefs::client {
+
+/// Nothing: not answered. Else as transfer.h's. Blocks as mq_send does; a cancellation point where it sleeps, if
+/// `cancellable`.
+std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline,
+                                  bool cancellable);
+std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline,
+                                               bool cancellable);
+
+}  // namespace mqueuefs::client
