@@ -76,7 +76,7 @@ struct Slot {
   Word32 free_next;   ///< while free: the next free slot
   Word32 size;        ///< payload bytes
   Word32 priority;
-  Word32 partner;     ///< the waiter it goes to or comes from; the place in `returned`
+  Word32 partner;     ///< the waiter it comes from; the place in `returned`
   Word64 reserved[3];
 };
 static_assert(sizeof(Slot) == 64);

@@ -86,7 +86,7 @@ Result<uint32_t> SharedQueue::highest_below(uint32_t bound, const State& state) 
 
 void SharedQueue::apply_clean(uint32_t index, uint64_t version) const {
   Wide before = load(leaf(index));
-  while (before.low < version) {
+  for (uint32_t tries = 0; before.low < version && tries < kPatience; ++tries) {
     // No list changes at this version; if the state has moved the version of the word has, too.
     uint64_t live = 0;
     for (uint64_t bits = before.high; bits != 0; bits &= bits - 1) {
@@ -95,17 +95,11 @@ void SharedQueue::apply_clean(uint32_t index, uint64_t version) const {
     }
     if (swap(leaf(index), before, Wide{version, live})) break;
   }
-  if (load(leaf(index).high) != 0) return;
+  // All three get this version, also if nothing is cleared: a bit of an empty list that comes late would otherwise make
+  // one of us stop here, and another one, who did not see it, clear a bit above when a later message needs it.
   TaggedWord& middle = header().middle[index / 64];
-  before = load(middle);
-  while (before.low < version) {
-    if (swap(middle, before, Wide{version, before.high & ~bit(index)})) break;
-  }
-  if (load(middle.high) != 0) return;
-  before = load(header().top);
-  while (before.low < version) {
-    if (swap(header().top, before, Wide{version, before.high & ~bit(index / 64)})) break;
-  }
+  clear_tagged(middle, version, load(leaf(index).high) == 0 ? bit(index) : 0);
+  clear_tagged(header().top, version, load(middle.high) == 0 ? bit(index / 64) : 0);
 }
 
 // Nothing that has messages is missing.

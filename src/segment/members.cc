@@ -25,9 +25,7 @@ Result<uint32_t> SharedQueue::join(uint32_t incarnation, uint32_t thread) const 
   for (uint32_t index = 0; index < kMembers; ++index) {
     Member& free = member(index);
     if (load(free.owner) != 0 || !swap(free.owner, uint64_t{0}, me)) continue;
-    for (uint32_t seen = load(header().members_used); seen <= index; seen = load(header().members_used)) {
-      swap(header().members_used, seen, index + 1);
-    }
+    raise_to(header().members_used, index + 1);
     return index;
   }
   return Error{EAGAIN};

@@ -37,9 +37,9 @@ Status SharedQueue::give_back_slot(Seat seat, uint32_t index, Aftermath& after) 
     State next = *state;
     next.argument = index;
     const auto receiver = state->has(kReceiversWait) ? best_waiter(kReceives) : std::nullopt;
-    if (receiver) {
-      store(given.partner, *receiver);
+    if (receiver && state->empty()) {
       next.kind = Kind::kHand;
+      next.tail = *receiver + 1;
       if (!decide(*state, next)) continue;
       static_cast<void>(apply(next, after));
       return {};

@@ -89,7 +89,8 @@ Result<uint32_t> SharedQueue::next_of(const State& state, uint32_t index) const 
 }
 
 // The link was not written yet, or written over by somebody who was very late. From the newest message back to the one
-// behind the first: these are all in the list while the first one stays.
+// behind the first: these are all in the list while the first one stays, and it has stayed if it is the one that it was
+// at `state` and still the first. What is returned needs no such proof: it is used if the state does not move.
 Result<uint32_t> SharedQueue::recover_next(const State& state, uint32_t index) const {
   const uint64_t published = load(slot(index).published);
   uint32_t newer = state.tail;
@@ -100,10 +101,11 @@ Result<uint32_t> SharedQueue::recover_next(const State& state, uint32_t index) c
       const uint64_t link = make_link(newer, load(slot(newer).published));
       const State now = unpack(load(header().state));
       const bool moved_up = now.kind == Kind::kFirst || now.kind == Kind::kSpill;
-      if ((moved_up ? now.argument : now.head) == index && load(slot(index).published) == published) {
+      if (now.kind != Kind::kHand && (moved_up ? now.argument : now.head) == index && published <= state.version &&
+          load(slot(index).published) == published) {
         store(slot(index).next, link);
       }
-      return Error{EAGAIN};
+      return newer;
     }
     newer = older;
   }
@@ -131,7 +133,10 @@ Result<MessageInfo> SharedQueue::try_receive(Seat seat, std::span<std::byte> buf
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto state = settled(after);
     if (!state) return state.error();
-    if (state->empty()) return Error{EAGAIN};
+    if (state->empty()) {
+      if (tries != 0) store(mine.taking, kNoSlot);  // it names one that another took
+      return Error{EAGAIN};
+    }
     State next = *state;
     // ipc/mqueue.c:pipelined_receive: who polls hears of it only if no sender was waiting for the place.
     const bool tells = state->has(kPoll) && !(state->has(kSendersWait) && best_waiter(kSends));
@@ -145,6 +150,7 @@ Result<MessageInfo> SharedQueue::try_receive(Seat seat, std::span<std::byte> buf
     const uint32_t size = load(slot(best->slot).size);
     if (size > buffer.size()) {
       if (!still(*state)) continue;
+      store(mine.taking, kNoSlot);
       return size > attributes_.msgsize ? broken("segment: message size") : Error{EMSGSIZE};
     }
     // Named before it is taken, so that it is known whose it is (reclaim.cc).

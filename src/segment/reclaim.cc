@@ -3,6 +3,10 @@
 // A slot that is not free, not in the queue, not a waiter's, and that no living member names, was a dead one's. It can
 // become nobody else's: who takes a slot takes it from the free ones or out of the queue. What is asked at different
 // moments is one picture if the state, the free list and each member's round are the same after as before.
+//
+// A member may well name a slot that is in the queue: it is about to take it, or has just sent it.
+
+#include <algorithm>
 
 #include "segment/shared_queue.h"
 #include "segment/slot_set.h"
@@ -10,7 +14,20 @@
 
 namespace mqueuefs {
 
+/// The slot behind `index` in the list that ends at `tail`, by the links from newer to older; kNoSlot: none. Takes what it
+/// costs out of `patience`.
+uint32_t SharedQueue::behind(uint32_t index, uint32_t tail, uint64_t& patience) const {
+  for (uint32_t newer = tail; is_slot(newer) && patience != 0; --patience) {
+    const uint32_t older = link_slot(load(slot(newer).previous));
+    if (older == index) return newer;
+    if (older == newer) break;
+    newer = older;
+  }
+  return kNoSlot;
+}
+
 Status SharedQueue::mark_list(uint32_t head, uint32_t tail, SlotSet& seen, uint32_t& messages) const {
+  uint64_t patience = walk_patience();
   uint32_t at = head;
   uint64_t before = 0;
   for (uint32_t steps = 0; steps < format_.slots; ++steps) {
@@ -23,14 +40,8 @@ Status SharedQueue::mark_list(uint32_t head, uint32_t tail, SlotSet& seen, uint3
     const uint64_t link = load(slot(at).next);
     uint32_t following = link_slot(link);
     if (!is_slot(following) || !link_is_newer(link, published)) {
-      // Not written, as in receive.cc.
-      uint32_t newer = tail;
-      for (following = kNoSlot; following == kNoSlot && is_slot(newer);) {
-        const uint32_t older = link_slot(load(slot(newer).previous));
-        if (older == at) following = newer;
-        if (++steps >= format_.slots || older == newer) break;
-        newer = older;
-      }
+      // Not written, as in receive.cc. One is missing for each sender that is stopped or dead: few.
+      following = behind(at, tail, patience);
     }
     at = following;
   }
@@ -71,24 +82,27 @@ Status SharedQueue::mark_free(SlotSet& seen) const {
 }
 
 // Waiters first: what goes from a waiter to a member is seen at one of them. `held` before `taking`: what goes from
-// there to here is seen, too, and what goes the other way changes the round.
-Status SharedQueue::mark_in_hand(SlotSet& seen, uint64_t& rounds) const {
-  for (uint32_t index = 0; index < kWaiters; ++index) {
+// there to here is seen, too. What goes back is missed once, and twice only after a new round.
+uint64_t SharedQueue::mark_in_hand(SlotSet& seen) const {
+  uint64_t rounds = 0;
+  const uint32_t waiters = std::min(load(header().waiters_used), kWaiters);
+  for (uint32_t index = 0; index < waiters; ++index) {
     if (load(waiter(index).owner) == 0) continue;
     const Wide word = load(waiter(index).word);
     if (const uint32_t pending = load(waiter(index).slot); is_slot(pending)) seen.insert(pending);
     if (state_of(word) == WaiterState::kDone && is_slot(slot_of(word))) seen.insert(slot_of(word));
   }
-  for (uint32_t index = 0; index < kMembers; ++index) {
+  const uint32_t members = std::min(load(header().members_used), kMembers);
+  for (uint32_t index = 0; index < members; ++index) {
     if (load(member(index).owner) == 0) continue;
     for (const Level& level : member(index).levels) {
       rounds += load(level.round);
       if (const uint32_t held = load(level.held); is_slot(held)) seen.insert(held);
       if (const uint32_t taking = load(level.taking); is_slot(taking)) seen.insert(taking);
-      rounds += load(level.held);
+      rounds += load(level.round);
     }
   }
-  return {};
+  return rounds;
 }
 
 Result<uint32_t> SharedQueue::reclaim() const {
@@ -96,22 +110,19 @@ Result<uint32_t> SharedQueue::reclaim() const {
   const auto state = settled(after);
   if (!state) return state.error();
   const Wide free = load(header().free_slots);
-  SlotSet seen;
-  uint64_t rounds = 0;
-  if (const Status marked = mark_in_hand(seen, rounds); !marked) return marked.error();
+  SlotSet in_hand;
+  const uint64_t rounds = mark_in_hand(in_hand);
+  SlotSet seen;  // in the queue or free
   uint32_t messages = 0;
   Status marked = mark_lists(*state, seen, messages);
-  SlotSet of_free;
-  if (marked) marked = mark_free(of_free);
-  SlotSet ignored;
-  uint64_t rounds_now = 0;
-  static_cast<void>(mark_in_hand(ignored, rounds_now));
+  if (marked) marked = mark_free(seen);
+  const uint64_t rounds_now = mark_in_hand(in_hand);
   if (!still(*state) || load(header().free_slots) != free || rounds != rounds_now) return Error{EAGAIN};
   if (!marked) return broken(marked.error().step);
   uint32_t found = 0;
   const auto used = static_cast<uint32_t>(free.high >> 32);
   for (uint32_t index = 1; index <= used; ++index) {
-    if (seen.contains(index) || of_free.contains(index) || ignored.contains(index)) continue;
+    if (seen.contains(index) || in_hand.contains(index)) continue;
     free_slot(index);
     ++found;
   }

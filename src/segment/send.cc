@@ -67,13 +67,22 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
     const uint64_t version = state->version + 1;
     store(sent.published, version & kVersionMask);
     if (state->has(kReceiversWait)) {
-      if (const auto receiver = best_waiter(kReceives)) {
-        store(sent.partner, *receiver);
+      if (const auto receiver = best_waiter(kReceives); receiver && state->empty()) {
         next.kind = Kind::kHand;
         next.argument = index;
-        if (place == Place::kReserved) next.count--;
+        next.tail = *receiver + 1;
+        if (place == Place::kReserved) {
+          next.count--;
+          if (state->has(kSendersWait)) next.flags &= ~uint32_t{kPoll};
+        }
         if (!decide(*state, next)) continue;
         if (const Applied applied = apply(next, after); applied == Applied::kBroken) return broken("segment: hand-over");
+        // The place that was reserved is free for who waits for one; his message is not there for who polls unless he
+        // is told.
+        if (place == Place::kReserved && state->has(kSendersWait)) {
+          after.tell_owner = after.tell_owner || state->has(kPoll);
+          static_cast<void>(settled(after));
+        }
         note_change();
         return {};
       }
@@ -91,7 +100,7 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
 
     if (next.kind != Kind::kNone) {
       static_cast<void>(apply(next, after));
-    } else if (state->tail != kNoSlot) {
+    } else if (state->head != kNoSlot) {
       store(slot(state->tail).next, make_link(index, next.version));
     }
     store(mine.bytes_sent, load(mine.bytes_sent) + load(sent.size));

@@ -44,6 +44,11 @@ bool SharedQueue::still(const State& state) const { return load(header().state.l
 bool SharedQueue::decide(const State& before, State& next) const {
   next.version = (before.version + 1) & kVersionMask;
   next.word = pack(next);
+  // After a year of nothing else versions are used up: nobody could tell the new from the old.
+  if (next.version == 0) [[unlikely]] {
+    mark_dead();
+    return false;
+  }
   Wide expected = before.word;
   return swap(header().state, expected, next.word);
 }
@@ -68,6 +73,7 @@ Result<State> SharedQueue::settle(State state, Aftermath& after) const {
     if (applied == Applied::kYes) {
       if (state.kind == Kind::kFirst || state.kind == Kind::kSpill) state.head = state.tail = state.argument;
       if (state.kind == Kind::kTail) state.tail = state.argument;
+      if (state.kind == Kind::kHand) state.head = state.tail = kNoSlot;
       state.kind = Kind::kNone;
       state.argument = 0;
       state.flags &= ~uint32_t{kAdmitted};
@@ -87,7 +93,7 @@ SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) co
       break;
     case Kind::kTail:
       if (!is_slot(argument) || !is_slot(state.tail)) return contradiction(state);
-      set_previous(slot(argument).previous, state.tail, state.version);
+      set_previous(slot(argument), state.tail, state.version);
       store(slot(state.tail).next, make_link(argument, state.version));
       break;
     case Kind::kSpill:
@@ -112,18 +118,14 @@ SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) co
       }
       break;
     }
-    case Kind::kHand: {
-      if (!is_slot(argument)) return contradiction(state);
-      const uint32_t index = load(slot(argument).partner);
-      if (!still(state)) return Applied::kMoved;
-      if (index >= kWaiters) return contradiction(state);
-      serve(index, state.version, argument, after);
-      break;
-    }
+    case Kind::kHand:
+      return apply_hand(state, after);
     case Kind::kCancel: {
       if (argument >= kWaiters) return contradiction(state);
       Wide word = load(waiter(argument).word);
-      while (waits(word) && word.low < state.version) {
+      // kIntent: of somebody who died before he decided to wait.
+      for (uint32_t tries = 0; tries < kPatience; ++tries) {
+        if (!(waits(word) || state_of(word) == WaiterState::kIntent) || word.low >= state.version) break;
         if (swap(waiter(argument).word, word, waiter_word(WaiterState::kIdle, kNoSlot, word.low))) break;
       }
       break;
@@ -157,11 +159,20 @@ SharedQueue::Applied SharedQueue::apply_admission(const State& state, Aftermath&
   const uint32_t index = load(admitted.partner);
   if (!still(state)) return Applied::kMoved;
   if (index >= kWaiters) return contradiction(state);
-  const uint64_t published = load(admitted.published);
-  if ((published & kPending) != 0 && (published & ~kPending) < state.version) {
-    swap(admitted.published, published, state.version);
-  }
+  become_message(admitted, state.version);
   serve(index, state.version, kNoSlot, after);
+  return Applied::kYes;
+}
+
+// Nothing is read from the slot: the receiver may have it, and use it for something else, while the state still says so.
+SharedQueue::Applied SharedQueue::apply_hand(const State& state, Aftermath& after) const {
+  const bool admitted = state.has(kAdmitted);
+  if (!is_slot(state.argument) || state.tail - 1 >= kWaiters || (admitted && state.head - 1 >= kWaiters)) {
+    return contradiction(state);
+  }
+  if (admitted) become_message(slot(state.argument), state.version);
+  serve(state.tail - 1, state.version, state.argument, after);
+  if (admitted) serve(state.head - 1, state.version, kNoSlot, after);
   return Applied::kYes;
 }
 
@@ -173,7 +184,7 @@ SharedQueue::Applied SharedQueue::apply_spill(const State& state) const {
   if (priority >= kPriorities) return contradiction(state);
   index_insert(priority);
   set_tagged(list(priority), state.version, list_value(state.head, state.tail));
-  if (state.has(kAdmitted)) set_previous(slot(state.argument).previous, kNoSlot, state.version);
+  if (state.has(kAdmitted)) set_previous(slot(state.argument), kNoSlot, state.version);
   return Applied::kYes;
 }
 
@@ -189,7 +200,7 @@ SharedQueue::Applied SharedQueue::apply_append(const State& state) const {
     index_insert(priority);
   } else {
     if (!is_slot(tail)) return contradiction(state);
-    if (state.has(kAdmitted)) set_previous(slot(state.argument).previous, tail, state.version);
+    if (state.has(kAdmitted)) set_previous(slot(state.argument), tail, state.version);
     store(slot(tail).next, make_link(state.argument, state.version));
   }
   const uint32_t head = tail == kNoSlot ? state.argument : list_head(before.high);
@@ -236,9 +247,20 @@ Status SharedQueue::admit(const State& state) const {
   if (!still(state)) return {};
   if (priority >= kPriorities) return broken("segment: a waiting sender");
   const uint32_t size = load(slot(admitted).size);
-  next.count++;
   next.argument = admitted;
   next.flags |= kAdmitted;
+  // Both wait only if places were reserved.
+  if (state.has(kReceiversWait) && state.empty()) {
+    if (const auto receiver = best_waiter(kReceives)) {
+      next.kind = Kind::kHand;
+      next.head = *sender + 1;
+      next.tail = *receiver + 1;
+      decide(state, next);
+      return {};
+    }
+    next.flags &= ~uint32_t{kReceiversWait};
+  }
+  next.count++;
   if (state.head == kNoSlot) {
     next.kind = Kind::kFirst;
   } else if (priority == top) {
@@ -258,7 +280,7 @@ void SharedQueue::serve(uint32_t index, uint64_t version, uint32_t slot, Afterma
   const uint32_t role = load(served.role);
   Wide word = load(served.word);
   // Not a wait that began later: the word's version is that of its beginning.
-  while (waits(word) && word.low < version) {
+  for (uint32_t tries = 0; waits(word) && word.low < version && tries < kPatience; ++tries) {
     const bool asleep = state_of(word) == WaiterState::kAsleep;
     if (!swap(served.word, word, waiter_word(WaiterState::kDone, slot, word.low))) continue;
     if ((role & kThroughOwner) != 0) after.tell_owner = true;

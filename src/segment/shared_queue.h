@@ -222,6 +222,7 @@ class SharedQueue {
   Result<State> settle(State state, Aftermath& after) const;
   Applied apply(const State& state, Aftermath& after) const;
   Applied apply_admission(const State& state, Aftermath& after) const;
+  Applied apply_hand(const State& state, Aftermath& after) const;
   Applied apply_spill(const State& state) const;
   Applied apply_append(const State& state) const;
   Applied contradiction(const State& state) const;
@@ -270,7 +271,10 @@ class SharedQueue {
   Status mark_lists(const State& state, SlotSet& seen, uint32_t& messages) const;
   Status mark_list(uint32_t head, uint32_t tail, SlotSet& seen, uint32_t& messages) const;
   Status mark_free(SlotSet& seen) const;
-  Status mark_in_hand(SlotSet& seen, uint64_t& rounds) const;
+  uint64_t mark_in_hand(SlotSet& seen) const;
+  uint32_t behind(uint32_t index, uint32_t tail, uint64_t& patience) const;
+  /// How many links a walk over everything may follow backwards.
+  uint64_t walk_patience() const { return uint64_t{16} * format_.slots; }
 
   std::byte* base_;
   Format format_;

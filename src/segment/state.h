@@ -24,7 +24,8 @@ enum class Kind : uint32_t {
   kLoad,     ///< the list of priority `argument` has become the top list
   kClean,    ///< leaf `argument` of the index holds bits of empty lists
   kWait,     ///< waiter `argument` waits from now on
-  kHand,     ///< slot `argument` was handed to the waiter it names
+  kHand,     ///< slot `argument` was handed over: the queue is empty, and `tail` is 1 + the waiter that it goes to,
+             ///< `head`, if kAdmitted, 1 + the one that it comes from (its owner soon uses the slot for something else)
   kCancel,   ///< waiter `argument` waits no more
   kReturn,   ///< slot `argument` was given back
   kTake,     ///< the message in place `argument` of `returned` was taken
@@ -79,7 +80,8 @@ inline Wide pack(const State& state) {
 }
 
 /// A link names a slot and the version at which the newer of the two was sent, so that one that was written too late,
-/// by who was interrupted, is recognised: it is older than the slot that it stands in.
+/// by who was interrupted, is recognised: it is older than the slot that it stands in. A link that is good and looks old,
+/// because there were 2^46 changes between the two, is found by the other direction (recover_next).
 inline uint64_t make_link(uint32_t slot, uint64_t version) { return version << 17 | slot; }
 inline uint32_t link_slot(uint64_t link) { return static_cast<uint32_t>(link & kSlotMask); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "segment/format.h"
+#include "segment/patience.h"
 #include "segment/state.h"
 
 namespace mqueuefs {
@@ -9,8 +10,23 @@ namespace mqueuefs {
 /// Writes `value` as of `version`, unless that has been done, or is long past.
 inline void set_tagged(TaggedWord& word, uint64_t version, uint64_t value) {
   Wide before = load(word);
-  while (before.low < version) {
+  for (uint32_t tries = 0; before.low < version && tries < kPatience; ++tries) {
     if (swap(word, before, Wide{version, value})) return;
+  }
+}
+
+/// The same for some of the bits, which others may set meanwhile.
+inline void clear_tagged(TaggedWord& word, uint64_t version, uint64_t bits) {
+  Wide before = load(word);
+  for (uint32_t tries = 0; before.low < version && tries < kPatience; ++tries) {
+    if (swap(word, before, Wide{version, before.high & ~bits})) return;
+  }
+}
+
+inline void raise_to(Word32& mark, uint32_t value) {
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    const uint32_t before = load(mark);
+    if (before >= value || swap(mark, before, value)) return;
   }
 }
 
@@ -27,14 +43,25 @@ inline bool waits(const Wide& word) {
   return state_of(word) == WaiterState::kWaiting || state_of(word) == WaiterState::kAsleep;
 }
 
-/// `previous` of a slot whose sender waits: no slot, and the version at which he began. It is written once, by
-/// whoever applies the admission.
+/// `previous` of a slot whose sender waits: no slot, and the version at which he began.
 inline uint64_t pending_link(uint64_t version) { return make_link(static_cast<uint32_t>(kSlotMask), version); }
 
-inline void set_previous(Word64& previous, uint32_t slot, uint64_t version) {
-  const uint64_t before = load(previous);
-  if (link_slot(before) != kSlotMask || !link_is_newer(make_link(0, version), before >> 17)) return;
-  swap(previous, before, make_link(slot, version));
+/// Whether a slot was `published` by who waits since before `version`.
+inline bool pends(uint64_t published, uint64_t version) {
+  return (published & kPending) != 0 && (published & ~kPending) < version;
+}
+
+/// The message of a blocked sender is behind that in `older` as of `version`; written once, by whoever applies the
+/// admission, and before become_message: one that comes too late finds another wait in the slot, or none.
+inline void set_previous(Slot& admitted, uint32_t older, uint64_t version) {
+  const uint64_t published = load(admitted.published);
+  if (!pends(published, version)) return;
+  swap(admitted.previous, pending_link(published & ~kPending), make_link(older, version));
+}
+
+inline void become_message(Slot& admitted, uint64_t version) {
+  const uint64_t published = load(admitted.published);
+  if (pends(published, version)) swap(admitted.published, published, version);
 }
 
 }  // namespace mqueuefs

@@ -23,9 +23,7 @@ Result<uint32_t> SharedQueue::take_waiter(Seat seat, uint32_t rank, uint32_t rol
     store(free.rank, rank);
     store(free.slot, kNoSlot);
     store(free.process, process);
-    for (uint32_t used = load(header().waiters_used); used <= index; used = load(header().waiters_used)) {
-      swap(header().waiters_used, used, index + 1);
-    }
+    raise_to(header().waiters_used, index + 1);
     return index;
   }
   return Error{EBUSY, "all waiters are taken"};
@@ -34,7 +32,8 @@ Result<uint32_t> SharedQueue::take_waiter(Seat seat, uint32_t rank, uint32_t rol
 void SharedQueue::free_waiter(uint32_t index) const {
   Waiter& freed = waiter(index);
   Wide word = load(freed.word);
-  while (!swap(freed.word, word, waiter_word(WaiterState::kIdle, kNoSlot, word.low))) {
+  for (uint32_t tries = 0; tries < kPatience; ++tries) {
+    if (swap(freed.word, word, waiter_word(WaiterState::kIdle, kNoSlot, word.low))) break;
   }
   store(freed.slot, kNoSlot);
   store(freed.owner, uint64_t{0});
@@ -129,7 +128,7 @@ Wait SharedQueue::wait_state(uint32_t index) const {
 
 bool SharedQueue::fall_asleep(uint32_t index) const {
   Wide word = load(waiter(index).word);
-  while (state_of(word) == WaiterState::kWaiting) {
+  for (uint32_t tries = 0; state_of(word) == WaiterState::kWaiting && tries < kPatience; ++tries) {
     if (swap(waiter(index).word, word, waiter_word(WaiterState::kAsleep, kNoSlot, word.low))) return true;
   }
   return state_of(word) == WaiterState::kAsleep;
