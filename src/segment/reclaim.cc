@@ -129,6 +129,17 @@ Result<uint32_t> SharedQueue::reclaim() const {
   return found;
 }
 
+/// Places kept for waiters, of which the owner does not know yet.
+uint32_t SharedQueue::granted_places() const {
+  uint32_t granted = 0;
+  for (uint32_t index = 0; index < kWaiters; ++index) {
+    const bool place = load(waiter(index).owner) != 0 && load(waiter(index).role) == (kSends | kThroughOwner) &&
+                       load(waiter(index).slot) == kNoSlot;
+    if (place && state_of(load(waiter(index).word)) == WaiterState::kDone) ++granted;
+  }
+  return granted;
+}
+
 Status SharedQueue::verify() const {
   Aftermath after;
   if (const Status identity = check_identity(); !identity) return broken(identity.error().step);
@@ -139,7 +150,9 @@ Status SharedQueue::verify() const {
   Status checked = mark_lists(*state, seen, messages);
   if (checked) checked = mark_free(seen);
   if (checked) checked = verify_index();
-  if (checked && messages + load(header().reserved_places) != state->count) checked = Error{EUCLEAN, "segment: count"};
+  if (checked && messages + load(header().reserved_places) + granted_places() != state->count) {
+    checked = Error{EUCLEAN, "segment: count"};
+  }
   if (checked && (state->head == kNoSlot) != (state->tail == kNoSlot)) checked = Error{EUCLEAN, "segment: top list"};
   if (checked && state->has(kReceiversWait) && !state->empty()) checked = Error{EUCLEAN, "segment: who waits"};
   if (!checked) return broken(checked.error().step);

@@ -272,6 +272,7 @@ class SharedQueue {
   Status mark_list(uint32_t head, uint32_t tail, SlotSet& seen, uint32_t& messages) const;
   Status mark_free(SlotSet& seen) const;
   uint64_t mark_in_hand(SlotSet& seen) const;
+  uint32_t granted_places() const;
   uint32_t behind(uint32_t index, uint32_t tail, uint64_t& patience) const;
   /// How many links a walk over everything may follow backwards.
   uint64_t walk_patience() const { return uint64_t{16} * format_.slots; }

@@ -295,6 +295,23 @@ TEST(Interleaving, PlacesAreKept) {
   explore(scenario);
 }
 
+TEST(Interleaving, PlacesAreKeptForWhoWaitsElsewhere) {
+  Scenario scenario;
+  scenario.maxmsg = 1;
+  scenario.before = [](World& world) { world.send(1, 11); };
+  scenario.bodies = [](World& world) -> Bodies {
+    return {[&world] {
+              if (world.wait_and_reserve(1)) world.send_reserved(1, 1);
+              if (world.wait_and_reserve(2)) world.drop_reserved();
+            },
+            [&world] { world.receive(), world.wait_and_receive(2); },
+            [&world] { world.wait_and_send(1, 1, 2), world.wait_and_send(3, 1, 3); },
+            [&world] { world.receive(), world.wait_and_receive(1); }};
+  };
+  scenario.deaths = false;
+  explore(scenario);
+}
+
 TEST(Interleaving, TheDeadAreBuriedWhileOthersWork) {
   Scenario scenario;
   scenario.maxmsg = 1;

@@ -36,6 +36,10 @@ void Specification::admit() {
     Waiter* sender = best(true);
     if (sender == nullptr) return;
     sender->served = true;
+    if (sender->place) {
+      ++reserved;
+      continue;
+    }
     sender->message.sequence = ++clock;
     deliver(sender->message);
   }
@@ -63,12 +67,17 @@ bool Specification::happens(const Call& call) {
     case Operation::kWaitReceive:
       if (!messages.empty()) return any || call.error == EAGAIN;
       if (!any && call.error != 0) return false;
-      waiters.push_back({call.key, call.fiber, call.rank, false, false, {}});
+      waiters.push_back({call.key, call.fiber, call.rank, false, false, false, {}});
       return true;
     case Operation::kWaitSend:
       if (!full()) return any || call.error == EAGAIN;
       if (!any && call.error != 0) return false;
-      waiters.push_back({call.key, call.fiber, call.rank, true, false, {call.priority, 0, call.id}});
+      waiters.push_back({call.key, call.fiber, call.rank, true, false, false, {call.priority, 0, call.id}});
+      return true;
+    case Operation::kWaitPlace:
+      if (!full()) return any || call.error == EAGAIN;
+      if (!any && call.error != 0) return false;
+      waiters.push_back({call.key, call.fiber, call.rank, true, true, false, {}});
       return true;
     case Operation::kCancel:
       if (waiter == waiters.end()) return any;
@@ -147,7 +156,7 @@ bool linearizable(const Specification& start, const std::vector<Call>& calls) {
 }
 
 std::string Call::text() const {
-  static constexpr const char* kNames[] = {"send", "receive", "look",    "wait_to_receive", "wait_to_send",  "cancel",
+  static constexpr const char* kNames[] = {"send", "receive", "look",    "wait_to_receive", "wait_to_send", "wait_for_place", "cancel",
                                            "finish", "give_back", "reserve", "send_reserved", "drop_reserved", "bury"};
   return std::to_string(began) + "-" + (ended == 0 ? "?" : std::to_string(ended)) + " fiber " + std::to_string(fiber) +
          " " + kNames[static_cast<int>(operation)] + " priority " + std::to_string(priority) + " id " +

@@ -15,6 +15,7 @@ enum class Operation {
   kLook,         ///< the next message -> id, or errno
   kWaitReceive,  ///< rank, key -> errno
   kWaitSend,     ///< rank, key, priority, id -> errno
+  kWaitPlace,    ///< rank, key -> errno
   kCancel,       ///< key -> 1: served
   kFinish,       ///< key -> id of what was handed over; 0 for a sender
   kGiveBack,     ///< id -> errno
@@ -50,6 +51,7 @@ struct Specification {
     uint32_t fiber = 0;
     uint32_t rank = 0;
     bool sends = false;
+    bool place = false;  ///< only the place is wanted, the message comes later
     bool served = false;
     Message message;
   };

@@ -267,6 +267,34 @@ bool World::reserve() {
   return reserved.ok();
 }
 
+bool World::wait_and_reserve(uint32_t rank) {
+  Aftermath after;
+  const uint32_t key = ++keys_;
+  const size_t waits = begin(Operation::kWaitPlace);
+  calls_[waits].key = key;
+  calls_[waits].rank = rank;
+  const auto waiter = queue_.wait_for_place(seat(), rank, 0, after);
+  end(waits, waiter.code());
+  if (!waiter) return reserve();
+  const uint32_t index = *waiter;
+  bool served = scheduler_.wait_until([this, index] { return queue_.wait_state(index) != Wait::kGoesOn; });
+  if (!served) {
+    const size_t call = begin(Operation::kCancel);
+    calls_[call].key = key;
+    const auto ended = queue_.cancel_wait(index, after);
+    served = ended.ok() && *ended == Wait::kServed;
+    end(call, ended.code(), served ? 1 : 0);
+  }
+  if (served) {
+    queue_.take_granted_place();
+    const size_t call = begin(Operation::kFinish);
+    calls_[call].key = key;
+    end(call, 0);
+  }
+  queue_.finish_wait(seat(), index);
+  return served;
+}
+
 void World::send_reserved(uint32_t priority, uint64_t id) {
   Aftermath after;
   const size_t call = begin(Operation::kSendReserved, priority, id);

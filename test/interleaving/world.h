@@ -44,6 +44,8 @@ class World {
   bool wait_and_cancel_send(uint32_t rank, uint32_t priority, uint64_t id);
   void give_back(uint64_t id);
   bool reserve();
+  /// The same, but waits for it.
+  bool wait_and_reserve(uint32_t rank);
   void send_reserved(uint32_t priority, uint64_t id);
   void drop_reserved();
   void reclaim();
