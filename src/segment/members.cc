@@ -85,8 +85,9 @@ void SharedQueue::wake_served() const {
 Status SharedQueue::bury(Seat seat, uint32_t incarnation, Aftermath& after) const {
   if (const auto state = settled(after); !state) return state.error();
   // In the order of their waits, so that what was handed to them comes back in its order: sequences tell it anyway.
+  bool all = true;
   for (uint32_t index = 0; index < kWaiters; ++index) {
-    if (load(waiter(index).owner) >> 32 == incarnation) bury_waiter(seat, index, after);
+    if (load(waiter(index).owner) >> 32 == incarnation) all = bury_waiter(seat, index, after) && all;
   }
   for (uint32_t index = 0; index < kMembers; ++index) {
     Member& gone = member(index);
@@ -94,20 +95,21 @@ Status SharedQueue::bury(Seat seat, uint32_t incarnation, Aftermath& after) cons
     retire(gone);
   }
   wake_served();
-  return {};
+  return all ? Status() : Error{EAGAIN};
 }
 
-void SharedQueue::bury_waiter(Seat seat, uint32_t index, Aftermath& after) const {
+bool SharedQueue::bury_waiter(Seat seat, uint32_t index, Aftermath& after) const {
   const auto ended = cancel_wait(index, after);
   const Wide word = load(waiter(index).word);
   if (ended && *ended == Wait::kServed && state_of(word) == WaiterState::kDone && is_slot(slot_of(word)) &&
       (load(waiter(index).role) & kReceives) != 0) {
     const uint32_t handed = slot_of(word);
     store(level(seat).taking, handed);
-    if (!give_back_slot(seat, handed, after)) return;  // it stays where it is named
+    if (!give_back_slot(seat, handed, after)) return false;  // it stays where it is named
     store(level(seat).taking, kNoSlot);
   }
   free_waiter(index);  // a sender's slot is nobody's now: reclaim()
+  return true;
 }
 
 }  // namespace mqueuefs

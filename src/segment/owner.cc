@@ -125,12 +125,18 @@ uint32_t SharedQueue::messages() const {
 
 uint64_t SharedQueue::payload_bytes() const {
   if (messages() == 0) return 0;
+  const uint64_t bytes = counted_bytes();
+  // Counted by several, one after the other: it may look negative for a moment.
+  return static_cast<int64_t>(bytes) < 0 ? 0 : std::min(bytes, uint64_t{format_.slots} * attributes_.msgsize);
+}
+
+uint64_t SharedQueue::counted_bytes() const {
   uint64_t bytes = load(header().bytes_sent) - load(header().bytes_received);
   const uint32_t used = load(header().members_used);
   for (uint32_t index = 0; index < used && index < kMembers; ++index) {
     for (const Level& level : member(index).levels) bytes += load(level.bytes_sent) - load(level.bytes_received);
   }
-  return std::min(bytes, uint64_t{format_.slots} * attributes_.msgsize);
+  return bytes;
 }
 
 int64_t SharedQueue::changed_s() const { return static_cast<int64_t>(load(header().changed_s)); }

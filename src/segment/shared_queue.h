@@ -152,6 +152,7 @@ class SharedQueue {
   Result<State> look(Aftermath& after) const;
   /// Queued messages. 0 if dead.
   uint32_t messages() const;
+  /// Their bytes. Who dies between a message and its count makes it wrong until reclaim().
   uint64_t payload_bytes() const;
   bool dead() const;
   void mark_dead() const;
@@ -162,9 +163,10 @@ class SharedQueue {
   /// Gives up this process's members: it will not use the queue any more.
   void leave(uint32_t incarnation) const;
   /// Ends everything that members of `incarnation` were doing: they are gone. Waits are cancelled, what was handed to
-  /// them and not yet begun to be copied is given back.
+  /// them and not yet begun to be copied is given back. EAGAIN: there was no place for all of that; again later.
   Status bury(Seat seat, uint32_t incarnation, Aftermath& after) const;
-  /// Frees slots that are nobody's. EAGAIN: too much is going on to tell; later. Returns how many.
+  /// Frees slots that are nobody's, and counts the bytes anew when nobody is just changing them. EAGAIN: too much is going
+  /// on to tell; later. Returns how many.
   Result<uint32_t> reclaim() const;
 
   /// Copies the message that follows `position` in the order of receipt, without taking it, and advances `position`.
@@ -263,19 +265,22 @@ class SharedQueue {
   bool begin_wait(uint32_t waiter, const State& state, uint32_t flag, Aftermath& after) const;
   MessageInfo copy_out(uint32_t slot, std::span<std::byte> buffer) const;
   void note_change() const;
-  Result<uint32_t> slot_after(const State& state, const PeekPosition& position) const;
-  Result<uint32_t> list_after(const State& state, const PeekPosition& position) const;
+  Result<uint32_t> slot_after(const State& state, const PeekPosition& position, uint64_t& patience) const;
+  Result<uint32_t> list_after(const State& state, const PeekPosition& position, uint64_t& patience) const;
   void retire(Member& gone) const;
-  void bury_waiter(Seat seat, uint32_t index, Aftermath& after) const;
+  bool bury_waiter(Seat seat, uint32_t index, Aftermath& after) const;
+  uint32_t following(const State& state, uint32_t index, uint32_t tail, uint64_t& patience) const;
+  /// How many links a walk over everything may follow.
+  uint64_t walk_patience() const { return uint64_t{64} * format_.slots; }
   struct SlotSet;
-  Status mark_lists(const State& state, SlotSet& seen, uint32_t& messages) const;
-  Status mark_list(uint32_t head, uint32_t tail, SlotSet& seen, uint32_t& messages) const;
+  struct Queued;
+  struct InHand;
+  Status mark_lists(const State& state, Queued& queued) const;
+  Status mark_list(const State& state, uint32_t head, uint32_t tail, Queued& queued) const;
   Status mark_free(SlotSet& seen) const;
-  uint64_t mark_in_hand(SlotSet& seen) const;
+  void mark_in_hand(InHand& hands) const;
   uint32_t granted_places() const;
-  uint32_t behind(uint32_t index, uint32_t tail, uint64_t& patience) const;
-  /// How many links a walk over everything may follow backwards.
-  uint64_t walk_patience() const { return uint64_t{16} * format_.slots; }
+  uint64_t counted_bytes() const;
 
   std::byte* base_;
   Format format_;

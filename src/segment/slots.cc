@@ -29,7 +29,10 @@ Result<uint32_t> SharedQueue::claim(Level& level) const {
     const auto first = static_cast<uint32_t>(before.high);
     const auto used = static_cast<uint32_t>(before.high >> 32);
     if (first == kNoSlot) {
-      if (used >= format_.slots) return Error{ENOMEM, "all slots are in use"};
+      if (used >= format_.slots) {
+        store(level.taking, kNoSlot);
+        return Error{ENOMEM, "all slots are in use"};
+      }
       store(level.taking, used + 1);
       if (swap(header().free_slots, before, free_list(before.low + 1, kNoSlot, used + 1))) return used + 1;
       continue;

@@ -14,7 +14,7 @@ constexpr uint32_t kLooks = 1000;
 }  // namespace
 
 /// The first slot of the lists behind `position`; kNoSlot: none. EAGAIN: the state has moved.
-Result<uint32_t> SharedQueue::list_after(const State& state, const PeekPosition& position) const {
+Result<uint32_t> SharedQueue::list_after(const State& state, const PeekPosition& position, uint64_t& patience) const {
   if (state.head == kNoSlot) return uint32_t{kNoSlot};
   if (!is_slot(state.head)) return Error{EAGAIN};
   const uint32_t top = load(slot(state.head).priority);
@@ -31,21 +31,11 @@ Result<uint32_t> SharedQueue::list_after(const State& state, const PeekPosition&
         load(slot(hint).priority) == position.priority && load(slot(at).published) <= position.sequence) {
       at = hint;
     }
-    for (uint32_t steps = 0; steps < format_.slots; ++steps) {
+    for (;;) {
       if (load(slot(at).published) > position.sequence) return at;
       if (at == tail) break;
-      uint32_t following = link_slot(load(slot(at).next));
-      if (!is_slot(following) || !link_is_newer(load(slot(at).next), load(slot(at).published))) {
-        // Not written yet, as in receive.cc.
-        following = tail;
-        for (uint32_t back = 0; back < format_.slots && is_slot(following); ++back) {
-          const uint32_t older = link_slot(load(slot(following).previous));
-          if (older == at) break;
-          following = older;
-        }
-        if (!is_slot(following)) return Error{EAGAIN};
-      }
-      at = following;
+      at = following(state, at, tail, patience);
+      if (at == kNoSlot) return Error{EAGAIN};
     }
   }
   const auto lower = highest_below(std::min(position.priority, top), state);
@@ -53,8 +43,8 @@ Result<uint32_t> SharedQueue::list_after(const State& state, const PeekPosition&
   return *lower == kPriorities ? uint32_t{kNoSlot} : list_head(load(list(*lower)).high);
 }
 
-Result<uint32_t> SharedQueue::slot_after(const State& state, const PeekPosition& position) const {
-  auto best = list_after(state, position);
+Result<uint32_t> SharedQueue::slot_after(const State& state, const PeekPosition& position, uint64_t& patience) const {
+  auto best = list_after(state, position, patience);
   if (!best || !state.has(kSomeReturned)) return best;
   for (uint32_t place = 0; place < kReturned; ++place) {
     const auto index = static_cast<uint32_t>(load(returned(place)).high);
@@ -79,11 +69,12 @@ Result<uint32_t> SharedQueue::slot_after(const State& state, const PeekPosition&
 Result<MessageInfo> SharedQueue::peek(PeekPosition& position, uint32_t offset, std::span<std::byte> buffer,
                                       Aftermath& after) const {
   if (position.priority > kPriorities) return Error{EINVAL};
-  for (uint32_t looks = 0; looks < kLooks; ++looks) {
+  uint64_t patience = walk_patience();
+  for (uint32_t looks = 0; looks < kLooks && patience != 0; ++looks) {
     const auto state = settled(after);
     if (!state) return state.error();
     if (state->empty()) return Error{EAGAIN};
-    const auto found = slot_after(*state, position);
+    const auto found = slot_after(*state, position, patience);
     if (!found) {
       if (found.code() == EAGAIN) continue;
       return found.error();
