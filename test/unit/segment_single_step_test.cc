@@ -19,7 +19,7 @@
 #include <set>
 #include <vector>
 
-#include "support.h"
+#include "segment_test_support.h"
 
 namespace mqueuefs::testing {
 namespace {

@@ -4,7 +4,7 @@
 #include <random>
 #include <vector>
 
-#include "support.h"
+#include "segment_test_support.h"
 
 namespace mqueuefs::testing {
 namespace {
