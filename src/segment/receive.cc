@@ -1,7 +1,6 @@
 // Receiving: one change of the state makes the message the receiver's, then it is copied.
 
 #include <algorithm>
-#include <cstring>
 
 #include "segment/best_message.h"
 #include "segment/patience.h"
@@ -17,7 +16,7 @@ MessageInfo SharedQueue::copy_out(uint32_t index, std::span<std::byte> buffer) c
   info.size = std::min(load(taken.size), attributes_.msgsize);
   info.sequence = load(taken.published);
   const size_t bytes = std::min<size_t>(info.size, buffer.size());  // read once more: it may have grown
-  if (bytes != 0) memcpy(buffer.data(), payload(index), bytes);
+  copy_shared(buffer.data(), payload(index), bytes);
   return info;
 }
 

@@ -2,7 +2,6 @@
 
 #include <time.h>
 
-#include <cstring>
 
 #include "segment/patience.h"
 #include "segment/shared_queue.h"
@@ -21,7 +20,7 @@ void SharedQueue::fill(uint32_t index, uint32_t priority, std::span<const std::b
   Slot& filled = slot(index);
   store(filled.size, static_cast<uint32_t>(message.size()));
   store(filled.priority, priority);
-  if (!message.empty()) memcpy(payload(index), message.data(), message.size());
+  copy_shared(payload(index), message.data(), message.size());
 }
 
 // The files' times have a granularity of one second (SPEC B10); time(2) is a fifth of what clock_gettime(2) costs.

@@ -1,7 +1,6 @@
 // Looking at messages inside the queue without taking any.
 
 #include <algorithm>
-#include <cstring>
 
 #include "segment/shared_queue.h"
 #include "segment/tagged.h"
@@ -89,7 +88,7 @@ Result<MessageInfo> SharedQueue::peek(PeekPosition& position, uint32_t offset, s
     }
     const MessageInfo info = copy_out(*found, {});
     const size_t wanted = std::min(buffer.size(), size_t{info.size} - std::min(offset, info.size));
-    if (wanted != 0) memcpy(buffer.data(), payload(*found) + offset, wanted);
+    copy_shared(buffer.data(), payload(*found) + offset, wanted);
     if (!still(*state)) continue;
     position = PeekPosition{info.priority, info.sequence, *found};
     return info;

@@ -8,7 +8,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if defined(MQUEUEFS_MODEL_STEPS)
 // The interleaving test decides at each access to shared memory who goes on.
@@ -82,6 +84,18 @@ inline bool swap(WideWord& word, Wide& expected, Wide desired) {
   if (seen == before) return true;
   expected = {static_cast<uint64_t>(seen), static_cast<uint64_t>(seen >> 64)};
   return false;
+#endif
+}
+
+/// memcpy from or to memory that another process may be changing: what is read then is not believed (it is asked
+/// afterwards whether the state has moved), or is nonsense that somebody wrote on purpose.
+inline void copy_shared(std::byte* to, const std::byte* from, size_t bytes) {
+#if defined(__SANITIZE_THREAD__)
+  for (size_t at = 0; at < bytes; ++at) {
+    __atomic_store_n(to + at, __atomic_load_n(from + at, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+  }
+#else
+  if (bytes != 0) memcpy(to, from, bytes);
 #endif
 }
 
