@@ -49,7 +49,7 @@ class Explorer {
     do {
       if (all || number++ % 4 == 0) one_preemption(order, all);
     } while (!failed_ && std::next_permutation(order.begin(), order.end()));
-    const int samples = all ? 2'000'000 : 4'000;
+    const int samples = all ? 500'000 : 4'000;
     for (int run = 0; run < samples && !failed_; ++run) check(sample(2 + run % 3));
     if (scenario_.deaths) {
       fates(order, &Schedule::death);
