@@ -4,9 +4,13 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "client/call.h"
 #include "client/kernel_call.h"
+#include "client/known_memory.h"
+#include "client/mapped_queues.h"
+#include "client/mapped_transfer.h"
 #include "client/queue_file.h"
 #include "client/transfer.h"
 #include "client/user_memory.h"
@@ -44,9 +48,51 @@ long or_bad_descriptor(long result, Check check) {
   return -1;
 }
 
+// Nothing: to be answered otherwise.
+std::optional<int> send_in_memory(mqd_t queue, const char* message, size_t size, unsigned priority,
+                                  const timespec* timeout) {
+  Deadline deadline;
+  if (timeout != nullptr) {
+    const auto read = read_deadline(timeout);
+    if (!read) return std::nullopt;
+    deadline = *read;
+  }
+  if (priority >= kPriorities || !known_readable(message, size)) return std::nullopt;
+  const auto sent = send_mapped(queue, std::as_bytes(std::span(message, size)), priority, deadline);
+  if (!sent) return std::nullopt;
+  if (*sent) return 0;
+  errno = sent->code();
+  return -1;
+}
+
+std::optional<ssize_t> receive_in_memory(mqd_t queue, char* buffer, size_t size, unsigned* priority,
+                                         const timespec* timeout) {
+  Deadline deadline;
+  if (timeout != nullptr) {
+    const auto read = read_deadline(timeout);
+    if (!read) return std::nullopt;
+    deadline = *read;
+  }
+  if (priority != nullptr && !known_writable(priority, sizeof *priority)) return std::nullopt;
+  const auto received =
+      receive_mapped(queue, std::as_writable_bytes(std::span(buffer, size)), deadline, known_writable);
+  if (!received) return std::nullopt;
+  if (!*received) {
+    errno = received->code();
+    return -1;
+  }
+  if (priority != nullptr) *priority = (*received)->priority;
+  return static_cast<ssize_t>((*received)->size);
+}
+
 int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout) {
   pthread_testcancel();
-  if (!may_be_queue(queue)) {
+  if (const auto sent = send_in_memory(queue, message, size, priority, timeout)) return *sent;
+  const bool ours = may_be_queue(queue);
+  if (ours && map_queue(queue)) {
+    if (const auto sent = send_in_memory(queue, message, size, priority, timeout)) return *sent;
+  }
+  if (!ours) {
     const long sent = kernel_call(SYS_mq_timedsend, queue, reinterpret_cast<long>(message), static_cast<long>(size),
                                   static_cast<long>(priority), reinterpret_cast<long>(timeout));
     return static_cast<int>(or_bad_descriptor(sent, [&]() -> Status {
@@ -67,7 +113,12 @@ int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority,
 
 ssize_t timed_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout) {
   pthread_testcancel();
-  if (!may_be_queue(queue)) {
+  if (const auto received = receive_in_memory(queue, buffer, size, priority, timeout)) return *received;
+  const bool ours = may_be_queue(queue);
+  if (ours && map_queue(queue)) {
+    if (const auto received = receive_in_memory(queue, buffer, size, priority, timeout)) return *received;
+  }
+  if (!ours) {
     const long received =
         kernel_call(SYS_mq_timedreceive, queue, reinterpret_cast<long>(buffer), static_cast<long>(size),
                     reinterpret_cast<long>(priority), reinterpret_cast<long>(timeout));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/call.h"
+#include "client/mapped_queues.h"
 #include "client/queue.h"
 #include "client/user_memory.h"
 #include "mqueuefs/mqueuefs.h"
@@ -120,7 +121,10 @@ mqd_t mqueuefs_open_in(const char* namespace_name, const char* name, int oflag, 
 }
 
 // Not close(): that is a cancellation point, mq_close(3) is none.
-int mqueuefs_close(mqd_t queue) { return static_cast<int>(syscall(SYS_close, queue)); }
+int mqueuefs_close(mqd_t queue) {
+  descriptor_closes(queue);
+  return static_cast<int>(syscall(SYS_close, queue));
+}
 
 int mqueuefs_unlink(const char* name) { return unlink_in(own_namespace(), name); }
 

@@ -190,6 +190,23 @@ Error Connection::take_notifications() {
   }
 }
 
+Result<Connection::Mapping> Connection::take_mapping() {
+  alignas(8) std::byte body[64];
+  for (;;) {
+    auto packet = control::receive_packet(socket_.get(), body);
+    if (packet.code() == EINTR) continue;
+    if (!packet) return broken(packet.error());
+    if (take_unasked(*packet, body)) continue;
+    Mapping mapping;
+    if (packet->header.type != Type::kMapped || packet->body_size != sizeof mapping.mapped || packet->fd_count != 1) {
+      return broken({EPROTO, "mapping"});
+    }
+    memcpy(&mapping.mapped, body, sizeof mapping.mapped);
+    mapping.memfd = std::move(packet->fds[0]);
+    return mapping;
+  }
+}
+
 Result<control::WaitDone> Connection::wait() {
   while (!wait_done_) {
     const Status slept = interrupted_ ? Error{EINTR, "wait"} : sleep();

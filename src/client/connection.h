@@ -97,6 +97,13 @@ class Connection {
     clean_up_context_ = context;
   }
 
+  struct Mapping {
+    control::Mapped mapped;
+    UniqueFd memfd;
+  };
+  /// After a successful ioctl kMap, which named this connection.
+  Result<Mapping> take_mapping();
+
   /// Takes the packets that come unasked, until the daemon is gone. For a thread that waits for NotifyThread.
   Error take_notifications();
 

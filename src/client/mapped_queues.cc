@@ -4,7 +4,6 @@
 #include <linux/membarrier.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -223,14 +222,14 @@ bool fetch(int fd, MappedQueue& mapping) {
 }
 
 MappedQueue* mapping_for(Process& own, int fd) {
-  struct stat status {};
   const int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || !identify(fd, status)) return &own.never;
-  if (MappedQueue* const known = find_mapping(own, status.st_dev, status.st_ino)) return known;
+  const auto file = identify(fd);
+  if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || !file) return &own.never;
+  if (MappedQueue* const known = find_mapping(own, file->device, file->inode)) return known;
   MappedQueue* const fresh = free_mapping(own);
   if (fresh == nullptr) return &own.never;
-  fresh->device = status.st_dev;
-  fresh->inode = status.st_ino;
+  fresh->device = file->device;
+  fresh->inode = file->inode;
   fresh->spin_rounds.store(kFirstSpinRounds);
   if (!fetch(fd, *fresh)) {
     fresh->state.store(MappedQueue::kFree, std::memory_order_release);

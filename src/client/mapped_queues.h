@@ -47,6 +47,9 @@ struct ThreadRecord {
   Membership memberships[8];
 };
 
+/// Where MappedQueue::spin_rounds begins.
+inline constexpr uint32_t kFirstSpinRounds = 64;
+
 /// While one lives, the thread works on the queue of a descriptor, at its own seat.
 ///
 /// Thread rule: the thread's own. Async-signal-safe. Costs no system call, but for a thread's first operation on a queue.

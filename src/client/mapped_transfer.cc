@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -130,8 +131,8 @@ uint32_t rank_of_this_thread() {
 /// One operation on the queue of a descriptor.
 class Operation {
  public:
-  Operation(int fd, Deadline deadline, bool cancellable)
-      : fd_(fd), deadline_(deadline), cancellable_(cancellable), use_(fd), queue_(use_ ? use_.queue() : SharedQueue({}, nullptr)) {}
+  Operation(int fd, Deadline deadline)
+      : fd_(fd), deadline_(deadline), use_(fd), queue_(use_ ? use_.queue() : SharedQueue({}, nullptr)) {}
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   // Who polls, or waits through the daemon, is told by it.
@@ -210,24 +211,21 @@ class Operation {
         sleep.clock = CLOCK_REALTIME;
         sleep.until_ns = std::min(*deadline_, now_ns(CLOCK_REALTIME) + kNsPerSecond);
       }
-      const int slept = cancellable_ ? sleep_cancellable(sleep, waiter) : sleep_on(sleep);
+      const int slept = sleep_cancellable(sleep, waiter);
       if (slept == EINTR) return end_wait(waiter, EINTR);
       if (slept == ETIMEDOUT && is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);
     }
   }
 
-  // (In a function of its own: no object with a destructor may be alive in it.)
+  // Cancellable if the program's thread is. (In a function of its own: no object with a destructor may be alive in it.)
   int sleep_cancellable(const Sleep& sleep, uint32_t waiter) {
     volatile int error = 0;  // read after what may be a longjmp
     waiter_to_leave_ = waiter;
     pthread_cleanup_push(&Operation::leave, this);
-    int state = PTHREAD_CANCEL_DISABLE;
     int type = PTHREAD_CANCEL_DEFERRED;
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
     error = sleep_on(sleep);
     pthread_setcanceltype(type, nullptr);
-    pthread_setcancelstate(state, nullptr);
     pthread_cleanup_pop(0);
     return error;
   }
@@ -246,7 +244,6 @@ class Operation {
 
   const int fd_;
   const Deadline deadline_;
-  const bool cancellable_;
   Aftermath after_;
   uint32_t waiter_to_leave_ = 0;
   const QueueUse use_;
@@ -255,9 +252,8 @@ class Operation {
 
 }  // namespace
 
-std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline,
-                                  bool cancellable) {
-  Operation operation(queue, deadline, cancellable);
+std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
+  Operation operation(queue, deadline);
   if (!operation.possible()) return std::nullopt;
   return operation.run(
       [&] { return operation.queue().try_send(operation.seat(), priority, message, operation.after()); },
@@ -273,10 +269,13 @@ std::optional<Status> send_mapped(int queue, std::span<const std::byte> message,
 }
 
 std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline,
-                                               bool cancellable) {
-  Operation operation(queue, deadline, cancellable);
+                                               bool (*writable)(void*, size_t)) {
+  Operation operation(queue, deadline);
   if (!operation.possible()) return std::nullopt;
-  if (buffer.size() < operation.attributes().msgsize) return Result<Received>(Error{EMSGSIZE, "receive"});
+  const size_t msgsize = operation.attributes().msgsize;
+  if (buffer.size() < msgsize) return Result<Received>(Error{EMSGSIZE, "receive"});
+  buffer = buffer.first(msgsize);
+  if (!writable(buffer.data(), buffer.size())) return std::nullopt;
   Received received;
   const auto note = [&received](const Result<MessageInfo>& info) {
     if (!info) return Status(info.error());

@@ -13,11 +13,11 @@
 
 namespace mqueuefs::client {
 
-/// Nothing: not answered. Else as transfer.h's. Blocks as mq_send does; a cancellation point where it sleeps, if
-/// `cancellable`.
-std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline,
-                                  bool cancellable);
+/// Nothing: not answered. Else as transfer.h's. Blocks as mq_send does; a cancellation point where it sleeps. May change
+/// errno.
+std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline);
+/// `writable` is asked of as much of the buffer as a message of this queue may need; false is not answered.
 std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline,
-                                               bool cancellable);
+                                               bool (*writable)(void*, size_t));
 
 }  // namespace mqueuefs::client

@@ -55,7 +55,9 @@ MQUEUEFS_OWN_0(geteuid)
 MQUEUEFS_OWN_0(getegid)
 MQUEUEFS_OWN_0(setsid)
 
+#if !defined(MQUEUEFS_PRELOAD)
 MQUEUEFS_OWN_1(close, SYS_close)
+#endif
 MQUEUEFS_OWN_3(read, SYS_read)
 MQUEUEFS_OWN_3(write, SYS_write)
 MQUEUEFS_OWN_3(ioctl, SYS_ioctl)
@@ -85,9 +87,13 @@ MQUEUEFS_OWN_2(statfs64, SYS_statfs)
 MQUEUEFS_OWN_2(fstatfs, SYS_fstatfs)
 MQUEUEFS_OWN_2(fstatfs64, SYS_fstatfs)
 
+#if !defined(MQUEUEFS_PRELOAD)
 MQUEUEFS_OWN_6(mmap, SYS_mmap)
 MQUEUEFS_OWN_6(mmap64, SYS_mmap)
+#endif
+#if !defined(MQUEUEFS_PRELOAD)
 MQUEUEFS_OWN_2(munmap, SYS_munmap)
+#endif
 MQUEUEFS_OWN_3(madvise, SYS_madvise)
 MQUEUEFS_OWN_3(execve, SYS_execve)
 MQUEUEFS_OWN_2(clock_gettime, SYS_clock_gettime)
@@ -100,10 +106,12 @@ MQUEUEFS_OWN(access, long path, long mode) { return syscall(SYS_faccessat, AT_FD
 MQUEUEFS_OWN(readlink, long path, long text, long size) {
   return syscall(SYS_readlinkat, AT_FDCWD, path, text, size);
 }
+#if !defined(MQUEUEFS_PRELOAD)
 MQUEUEFS_OWN(dup2, int from, int to) {
   // dup3(2) refuses what dup2(2) does not mind.
   return from == to ? syscall(SYS_fcntl, from, F_GETFD) < 0 ? -1 : to : syscall(SYS_dup3, from, to, 0);
 }
+#endif
 MQUEUEFS_OWN(waitpid, long pid, long status, long options) {
   return syscall(SYS_wait4, pid, status, options, 0);
 }

@@ -69,4 +69,10 @@ bool may_be_queue(int fd) {
   return answer;
 }
 
+std::optional<FileIdentity> identify(int fd) {
+  struct statx status {};
+  if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, &status) != 0) return std::nullopt;
+  return FileIdentity{uint64_t{status.stx_dev_major} << 32 | status.stx_dev_minor, status.stx_ino};
+}
+
 }  // namespace mqueuefs::client

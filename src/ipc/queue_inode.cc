@@ -641,6 +641,10 @@ void QueueInode::bury(uint32_t incarnation) {
     Aftermath after;
     const Status buried = queue->bury(kOwnSeat, incarnation, after);
     if (!buried) note(buried.error());
+    if (buried.code() == EAGAIN) {
+      settle(*queue, after, {});
+      return;  // again the next time that somebody looks
+    }
     const auto reclaimed = queue->reclaim();
     needs_reclaim_ = reclaimed.code() == EAGAIN;
     look_for_changes_now();

@@ -125,11 +125,17 @@ class SharedQueue {
   Result<MessageInfo> finish_receive(Seat seat, uint32_t waiter, std::span<std::byte> buffer) const;
   /// The same message, not taken yet.
   Result<MessageInfo> handed_over(uint32_t waiter) const;
+  /// After kServed, in place of finish_receive: the message goes back to its place. As give_back().
+  Status give_back_handed(Seat seat, uint32_t waiter, Aftermath& after) const;
   /// After kServed of a sender, or kCancelled of anybody.
   void finish_wait(Seat seat, uint32_t waiter) const;
 
   /// Wakes every served waiter that sleeps: who woke them may have died before he could.
   void wake_served() const;
+
+  /// A look without taking part, for who waits for the one or the other to change: may be wrong by the next moment.
+  bool seems_empty() const;
+  bool has_room() const;
 
   // --- for the segment's owner: one thread of one process ---
 

@@ -178,6 +178,33 @@ Result<MessageInfo> SharedQueue::finish_receive(Seat seat, uint32_t index, std::
   return info;
 }
 
+Status SharedQueue::give_back_handed(Seat seat, uint32_t index, Aftermath& after) const {
+  Wide word = load(waiter(index).word);
+  const uint32_t handed = slot_of(word);
+  if (state_of(word) != WaiterState::kDone) return {};  // a sender: its message is in the queue
+  if (handed != kNoSlot) {
+    if (!is_slot(handed)) return broken("segment: hand-over");
+    Level& mine = level(seat);
+    store(mine.taking, handed);
+    // While it is in `taking` and not in the queue it is nobody else's.
+    const Status given = give_back_slot(seat, handed, after);
+    if (!given) return given;  // it stays where it is named
+    store(mine.taking, kNoSlot);
+  }
+  free_waiter(index);
+  return {};
+}
+
+bool SharedQueue::seems_empty() const {
+  const State state = unpack(load(header().state));
+  return state.empty() && state.kind != Kind::kFirst && state.kind != Kind::kDead;
+}
+
+bool SharedQueue::has_room() const {
+  const State state = unpack(load(header().state));
+  return state.count < attributes_.maxmsg || state.kind == Kind::kDead;
+}
+
 void SharedQueue::finish_wait(Seat seat, uint32_t index) const {
   const bool cancelled = state_of(load(waiter(index).word)) == WaiterState::kIdle;
   const uint32_t mine = load(waiter(index).slot);

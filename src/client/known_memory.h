@@ -1,0 +1,19 @@
+// Memory that was found good before: what user_memory.h asks the kernel, remembered.
+//
+// A send in mapped memory takes less time than one question to the kernel, so a page is asked about once. It is forgotten
+// with all others when the program unmaps or protects memory, of which the interposed munmap(2) and its kin tell. What
+// goes away otherwise (by a raw system call) makes a crash of what the kernel answers with EFAULT: mqueuefs(5).
+#pragma once
+
+#include <cstddef>
+
+namespace mqueuefs::client {
+
+/// As readable() and writable(). Async-signal-safe.
+bool known_readable(const void* address, size_t size);
+bool known_writable(void* address, size_t size);
+
+/// What was found out is true no longer.
+void forget_known_memory();
+
+}  // namespace mqueuefs::client
