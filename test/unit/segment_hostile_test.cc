@@ -90,7 +90,7 @@ TEST(SegmentHostile, NonsenseWhileOthersWorkHurtsNobody) {
     for (uint32_t worker = 0; worker < 2; ++worker) {
       workers.emplace_back([&segment, worker] {
         std::mt19937 random(worker);
-        for (uint32_t operation = 0; operation < 200'000 * effort(); ++operation) {
+        for (uint32_t operation = 0; operation < 1'000'000 * effort(); ++operation) {
           segment.operate(static_cast<uint32_t>(random()));
         }
       });
