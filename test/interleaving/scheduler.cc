@@ -50,7 +50,8 @@ bool Scheduler::pick() {
     current_ = schedule_->preemptions[next_preemption_++].fiber;
     if (can_go_on(current_)) return true;
   }
-  for (const uint32_t fiber : schedule_->order) {
+  for (size_t tried = 0; tried < fibers_.size(); ++tried) {
+    const uint32_t fiber = schedule_->order[turn_++ % fibers_.size()];
     if (!can_go_on(fiber)) continue;
     current_ = fiber;
     return true;
@@ -69,7 +70,7 @@ bool Scheduler::run(const Schedule& schedule, const std::vector<Body>& bodies, c
   active_ = this;
   schedule_ = &schedule;
   handler_ = &handler;
-  next_preemption_ = steps_ = 0;
+  next_preemption_ = steps_ = turn_ = 0;
   clock_ = 0;
   workers_.clear();
   handled_ = preempted_ = endless_ = false;

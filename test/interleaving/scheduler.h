@@ -1,7 +1,8 @@
 // Runs a few fibers of one thread, of which at each moment one works; decides before each access to shared memory
 // whether another goes on. A run is told by its Schedule alone, so it can be repeated.
 //
-// A fiber goes on until it ends, waits, dies, or its schedule preempts it. Then the next in the schedule's order goes on.
+// A fiber goes on until it ends, waits, dies, or its schedule preempts it. Then the next in the schedule's
+// order goes on, around and around.
 #pragma once
 
 #include <ucontext.h>
@@ -95,6 +96,7 @@ class Scheduler {
   const Body* handler_ = nullptr;
   uint32_t current_ = 0;
   uint32_t next_preemption_ = 0;
+  uint32_t turn_ = 0;  ///< in the schedule's order
   uint32_t steps_ = 0;
   uint64_t clock_ = 0;
   bool in_fiber_ = false;
