@@ -1,14 +1,18 @@
-// mqueuefs-bench: the command line. `fs` compares the kernel's queues, the FUSE floor and mqueuefs in one run.
+// mqueuefs-bench: the command line. `fs` compares the kernel's queues, the FUSE floor and mqueuefs as file systems,
+// `mq` the calls on messages, each in one run.
 #include <benchmark/benchmark.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "fs_rows.h"
+#include "mq_rows.h"
 #include "report.h"
 #include "sandbox.h"
 
@@ -23,12 +27,17 @@ namespace {
 
 struct Options {
   std::string program;
+  std::string library;
   int rounds = 31;
   int queues = 10'000;
   int namespaces = 1'000;
   bool smoke = false;
   bool json = false;
   bool any_processor = false;
+  bool one_processor = false;
+  std::string command;
+  std::vector<std::string> daemon_options;
+  std::vector<std::string> rows;
 };
 
 int bench_fs(const Options& options, const std::string& scratch) {
@@ -82,13 +91,60 @@ int bench_fs(const Options& options, const std::string& scratch) {
   return 0;
 }
 
+int bench_mq(const Options& options, const std::string& scratch) {
+  if (options.one_processor) pin_to_one_processor();
+  go_first();
+  // boost's queues are files there: these are gone with this process.
+  if (mount("bench-shm", "/dev/shm", "tmpfs", 0, "mode=1777") != 0) fail("mount /dev/shm");
+
+  MqWorld world;
+  MqReport report;
+  world.rounds = options.rounds;
+  if (options.smoke) world.scale = 100;
+  if (mount_kernel_queues(scratch + "/kernel")) {
+    std::ofstream("/proc/sys/fs/mqueue/msg_max") << 65'536;
+    std::ofstream("/proc/sys/fs/mqueue/msgsize_max") << 16 * 1024 * 1024;
+    world.contenders.push_back({"kernel", kernel_calls});
+  }
+  world.floor = scratch + "/floor";
+  const Child floor = start_floor(world.floor, 0);
+  const Child daemon = start_daemon(options.program, scratch, options.daemon_options);
+  setenv("MQUEUEFS_PROGRAM", options.program.c_str(), 1);
+  if (!run_program({options.program, "limits", "msg_max=65536", "msgsize_max=16777216"}, Output::kHidden)) {
+    fail("setting the limits");
+  }
+  world.contenders.push_back({"daemon", [&] { return mqueuefs_calls(options.library); }});
+  if (have_boost()) world.contenders.push_back({"boost", boost_calls});
+
+  for (const MessageContender& contender : world.contenders) {
+    report.columns.push_back(contender.name);
+    if (contender.name == "kernel") report.columns.push_back("floor");
+  }
+  if (report.columns.front() != "kernel") report.columns.insert(report.columns.begin(), "floor");
+  report.machine = describe_machine() + (options.one_processor ? ", all on one processor" : "");
+  report.command = options.command;
+  report.rounds = options.rounds;
+  const auto wanted = [&](const char* rows) {
+    return options.rows.empty() || std::find(options.rows.begin(), options.rows.end(), rows) != options.rows.end();
+  };
+  if (wanted("pair")) add_pair_rows(world, report);
+  if (wanted("processes")) add_process_rows(world, report);
+  if (wanted("deep")) add_deep_rows(world, report);
+  if (wanted("first")) add_first_operation_rows(world, report);
+  options.json ? print_json(report) : print_table(report);
+  fflush(stdout);
+  return 0;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Measures mqueuefs beside the kernel's message queues and beside a FUSE file system that does nothing"};
   app.require_subcommand(1);
   Options options;
   // Where the build put the program, seen from this one.
-  options.program = std::filesystem::weakly_canonical(std::filesystem::read_symlink("/proc/self/exe").parent_path() /
-                                                      "../src/cli/mqueuefs").string();
+  const auto built = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "src";
+  options.program = (built / "cli/mqueuefs").string();
+  options.library = (built / "client/libmqueuefs.so.0").string();
+  for (int index = 0; index < argc; ++index) options.command += (index > 0 ? " " : "") + std::string(argv[index]);
   CLI::App* fs = app.add_subcommand("fs", "the file system: the table of the README");
   fs->add_option("--program", options.program, "the mqueuefs to measure")->check(CLI::ExistingFile);
   fs->add_option("--repeat", options.rounds, "rounds; each value is their median")->check(CLI::Range(1, 1000));
@@ -97,6 +153,15 @@ int run(int argc, char** argv) {
   fs->add_flag("--any-processor", options.any_processor, "do not keep everything on one processor");
   fs->add_flag("--smoke", options.smoke, "small numbers: does it run?");
   fs->add_flag("--json", options.json, "for programs");
+  CLI::App* mq = app.add_subcommand("mq", "messages: mq_send and mq_receive, on each implementation there is");
+  mq->add_option("--program", options.program, "the mqueuefs to measure")->check(CLI::ExistingFile);
+  mq->add_option("--library", options.library, "the libmqueuefs to measure")->check(CLI::ExistingFile);
+  mq->add_option("--repeat", options.rounds, "rounds; each value is their median")->check(CLI::Range(1, 1000));
+  mq->add_option("--rows", options.rows, "only some of: pair, processes, deep, first")->delimiter(',');
+  mq->add_option("--daemon-option", options.daemon_options, "for the daemon, as --daemon-option=--busy-poll=0");
+  mq->add_flag("--one-processor", options.one_processor, "everything on one processor");
+  mq->add_flag("--smoke", options.smoke, "small numbers: does it run?");
+  mq->add_flag("--json", options.json, "for programs");
 #ifdef MQUEUEFS_HAVE_SEGMENT_BENCH
   CLI::App* segment = app.add_subcommand("segment", "the queue in shared memory alone; options of Google Benchmark");
   segment->allow_extras();
@@ -121,7 +186,10 @@ int run(int argc, char** argv) {
     options.namespaces = 5;
   }
   options.program = std::filesystem::absolute(options.program).string();
-  return run_in_sandbox([&](const std::string& scratch) { return bench_fs(options, scratch); });
+  options.library = std::filesystem::absolute(options.library).string();
+  return run_in_sandbox([&](const std::string& scratch) {
+    return mq->parsed() ? bench_mq(options, scratch) : bench_fs(options, scratch);
+  });
 }
 
 }  // namespace

@@ -168,12 +168,17 @@ Child start_floor(const std::string& dir, int entries) {
   return child;
 }
 
-Child start_daemon(const std::string& program, const std::string& scratch) {
+Child start_daemon(const std::string& program, const std::string& scratch, const std::vector<std::string>& options) {
   setenv("MQUEUEFS_SOCKET", (scratch + "/mqueuefs.sock").c_str(), 1);
   const std::string log = scratch + "/daemon.log";
   Child child = Child::start([&] {
     dup2(open(log.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600), STDERR_FILENO);
-    execl(program.c_str(), program.c_str(), "daemon", "--foreground", static_cast<char*>(nullptr));
+    std::vector<char*> arguments;
+    std::vector<std::string> words = {program, "daemon", "--foreground"};
+    words.insert(words.end(), options.begin(), options.end());
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    execv(program.c_str(), arguments.data());
     perror(program.c_str());
     return 127;
   });

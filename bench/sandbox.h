@@ -52,8 +52,8 @@ bool mount_kernel_queues(const std::string& dir);
 Child start_floor(const std::string& dir, int entries);
 
 /// A daemon of `program` with its socket in `scratch`; returns when it answers, or exits. From now on the
-/// commands talk to this one.
-Child start_daemon(const std::string& program, const std::string& scratch);
+/// commands talk to this one. `options` are the daemon's.
+Child start_daemon(const std::string& program, const std::string& scratch, const std::vector<std::string>& options = {});
 
 /// Mounts the namespace `name` at `dir` as mount(8) would. `program`'s folder holds the mount helper.
 bool mount_namespace(const std::string& program, const std::string& name, const std::string& dir);
