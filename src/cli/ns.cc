@@ -48,6 +48,7 @@ Json json_of(const control::NamespaceEntry& entry) {
   object["queues"] = entry.queues;
   object["messages"] = entry.messages;
   object["charged_bytes"] = entry.charged_bytes;
+  object["requests"] = entry.requests;
   object["superblocks"] = entry.superblocks;
   object["bindings"] = entry.bindings;
   object["kernel_inodes"] = Json::array();

@@ -85,14 +85,25 @@ std::optional<ssize_t> receive_in_memory(mqd_t queue, char* buffer, size_t size,
   return static_cast<ssize_t>((*received)->size);
 }
 
+// Of what the short way says, this is the answer; the rest is for the long one.
+bool is_final(int code) { return code == EBADF || code == EMSGSIZE; }
+
+// The usual case is one system call, the ioctl itself: it says by ENOTTY that the descriptor is not ours, and by
+// EFAULT that a pointer is bad.
 int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout) {
   pthread_testcancel();
   if (const auto sent = send_in_memory(queue, message, size, priority, timeout)) return *sent;
-  const bool ours = may_be_queue(queue);
-  if (ours && map_queue(queue)) {
+  if (!is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
     if (const auto sent = send_in_memory(queue, message, size, priority, timeout)) return *sent;
   }
-  if (!ours) {
+  Tried tried = Tried::kNo;
+  if (timeout == nullptr && can_send_direct(queue, size, priority)) {
+    Call call;
+    const Status sent = send_direct(queue, std::as_bytes(std::span(message, size)), priority);
+    if (sent || is_final(sent.code())) return call.finish(sent);
+    if (sent.code() == EAGAIN) tried = Tried::kYes;
+  }
+  if (tried == Tried::kNo && !may_be_queue(queue)) {
     const long sent = kernel_call(SYS_mq_timedsend, queue, reinterpret_cast<long>(message), static_cast<long>(size),
                                   static_cast<long>(priority), reinterpret_cast<long>(timeout));
     return static_cast<int>(or_bad_descriptor(sent, [&]() -> Status {
@@ -108,17 +119,30 @@ int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority,
   // A longer one is looked at when its length has been found right.
   if (size <= kInlineSendBytes && !readable(message, size)) return call.finish(why_not_sent(queue, size));
   SleepLease lease(call);
-  return call.finish(send(lease, queue, std::as_bytes(std::span(message, size)), priority, *deadline));
+  return call.finish(send(lease, queue, std::as_bytes(std::span(message, size)), priority, *deadline, tried));
 }
 
 ssize_t timed_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout) {
   pthread_testcancel();
   if (const auto received = receive_in_memory(queue, buffer, size, priority, timeout)) return *received;
-  const bool ours = may_be_queue(queue);
-  if (ours && map_queue(queue)) {
+  if (!is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
     if (const auto received = receive_in_memory(queue, buffer, size, priority, timeout)) return *received;
   }
-  if (!ours) {
+  Tried tried = Tried::kNo;
+  const std::span<std::byte> room = std::as_writable_bytes(std::span(buffer, size));
+  if (timeout == nullptr && can_receive_direct(queue, room)) {
+    Call call;
+    if (writable_when_last_seen(buffer, size) && (priority == nullptr || writable(priority, sizeof *priority))) {
+      const auto received = receive_direct(queue, room);
+      if (received) {
+        if (priority != nullptr) *priority = received->priority;
+        return static_cast<ssize_t>(received->size);
+      }
+      if (is_final(received.code())) return call.fail(received.code());
+      if (received.code() == EAGAIN) tried = Tried::kYes;
+    }
+  }
+  if (tried == Tried::kNo && !may_be_queue(queue)) {
     const long received =
         kernel_call(SYS_mq_timedreceive, queue, reinterpret_cast<long>(buffer), static_cast<long>(size),
                     reinterpret_cast<long>(priority), reinterpret_cast<long>(timeout));
@@ -137,8 +161,7 @@ ssize_t timed_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority
     memory = Memory::kDoubtful;
   }
   SleepLease lease(call);
-  const auto received =
-      receive(lease, queue, std::as_writable_bytes(std::span(buffer, size)), *deadline, memory);
+  const auto received = receive(lease, queue, room, *deadline, memory, tried);
   if (!received) return call.fail(received.code());
   if (priority != nullptr) *priority = received->priority;
   return static_cast<ssize_t>(received->size);

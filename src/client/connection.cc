@@ -10,11 +10,16 @@
 #include "client/kernel_call.h"
 #include "client/descriptors.h"
 #include "client/start_daemon.h"
+#include "control/queue_ioctl.h"
 
 namespace mqueuefs::client {
 namespace {
 
 using control::Type;
+
+// The longest packet that comes unasked.
+constexpr size_t kMaxUnaskedBytes = sizeof(control::WaitDone) + control::kMaxNewsBytes;
+static_assert(kMaxUnaskedBytes >= sizeof(control::NotifyThread));
 
 Status believe(int socket, PeerRule rule) {
   if (rule != PeerRule::kRootOrOurself) return {};
@@ -125,9 +130,12 @@ void Connection::drop() {
 }
 
 bool Connection::take_unasked(const control::ReceivedPacket& packet, std::span<const std::byte> body) {
-  if (packet.header.type == Type::kWaitDone && packet.body_size == sizeof(control::WaitDone)) {
+  if (packet.header.type == Type::kWaitDone && packet.body_size >= sizeof(control::WaitDone)) {
     control::WaitDone done;
     memcpy(&done, body.data(), sizeof done);
+    const std::span<const std::byte> message = body.first(packet.body_size).subspan(sizeof done);
+    if (message.size() != (done.enclosed != 0 ? done.total : 0) || message.size() > news_room_.size()) return false;
+    if (!message.empty()) memcpy(news_room_.data(), message.data(), message.size());
     wait_done_ = done;
     return true;
   }
@@ -144,7 +152,7 @@ Result<Reply> Connection::request(Type type, std::span<const std::byte> body, st
                                   int fd, std::span<const std::byte> tail) {
   if (const Status sent = send(type, body, fd, tail); !sent) return sent.error();
   // Room for an unasked packet, however little the caller expects.
-  alignas(8) std::byte small[64];
+  alignas(8) std::byte small[kMaxUnaskedBytes];
   const std::span<std::byte> space = reply_body.size() >= sizeof small ? reply_body : std::span(small);
   for (;;) {
     auto packet = control::receive_packet(socket_.get(), space);
@@ -175,7 +183,7 @@ Status Connection::sleep() {
   if (clean_up_ != nullptr && sleep_cancellable(socket_.get(), clean_up_, clean_up_context_) == EINTR) {
     return Error{EINTR, "wait"};
   }
-  alignas(8) std::byte body[64];
+  alignas(8) std::byte body[kMaxUnaskedBytes];
   const auto packet = control::receive_packet(socket_.get(), body);
   if (packet.code() == EINTR) return packet.error();
   if (!packet) return broken(packet.error());
@@ -223,7 +231,10 @@ Result<control::WaitDone> Connection::cancel() {
   if (!reply) return reply.error();
   if (reply->size != sizeof answer) return Error{EPROTO, "reply"};
   // A WaitDone that crossed with our request was read before its reply.
-  if (!wait_done_ && answer.served != 0) wait_done_ = answer.done;
+  if (!wait_done_ && answer.served != 0) {
+    if (answer.done.enclosed != 0) return broken({EPROTO, "reply without the message"});
+    wait_done_ = answer.done;
+  }
   // Begun anew the call would have forgotten the signal.
   if (!wait_done_ || wait_done_->status == ERESTART) return Error{EINTR, "wait"};
   return *wait_done_;

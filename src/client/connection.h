@@ -73,9 +73,11 @@ class Connection {
     return answer;
   }
 
-  /// Drops what is known of earlier waits; to be called before a waiter is registered.
-  void begin_wait() {
+  /// Drops what is known of earlier waits; to be called before a waiter is registered. A message that comes with the
+  /// news goes to `room`, which is to stay until the wait is over.
+  void begin_wait(std::span<std::byte> room = {}) {
     wait_done_.reset();
+    news_room_ = room;
     interrupted_ = false;
   }
   /// A handler without SA_RESTART has run since the waiter was registered: wait() will not sleep.
@@ -138,6 +140,7 @@ class Connection {
   bool healthy_ = true;
   std::optional<control::WaitDone> wait_done_;
   bool interrupted_ = false;
+  std::span<std::byte> news_room_;
   const sigset_t* wait_mask_ = nullptr;
   void (*clean_up_)(void*) = nullptr;
   void* clean_up_context_ = nullptr;

@@ -284,6 +284,11 @@ QueueUse::~QueueUse() {
   if (Process* const own = process.load(std::memory_order_acquire)) give_back(*own, *mapping_);
 }
 
+bool is_known(int fd) {
+  const Entry* const entry = entry_of(fd);
+  return !mapping_is_wanted() || (entry != nullptr && entry->load(std::memory_order_relaxed) != nullptr);
+}
+
 bool map_queue(int fd) {
   if (fd < 0 || static_cast<uint32_t>(fd) / kPageEntries >= kPages || !mapping_is_wanted()) return false;
   Entry* entry = entry_of(fd);

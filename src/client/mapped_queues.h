@@ -73,6 +73,9 @@ class QueueUse {
   Seat seat_;
 };
 
+/// Whether it was tried to map the queue of `fd`, with whatever outcome.
+bool is_known(int fd);
+
 /// Maps the queue of `fd`, if it has not been tried before and the daemon agrees: then a QueueUse will find it.
 /// True: it was mapped just now. May take some system calls, and a request to the daemon. Does not change errno.
 bool map_queue(int fd);

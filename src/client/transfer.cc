@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 
 #include "client/held_signals.h"
@@ -41,8 +42,9 @@ Error ioctl_error(const char* step) { return errno == ENOTTY ? Error{EBADF, step
 
 // As ask(), for a call that may have to sleep on `connection` then: it must not forget a signal that came just before
 // (wq_sleep looks at pending signals first).
-Result<int> ask_to_wait(Connection& connection, int queue, unsigned long command, void* argument, const char* step) {
-  connection.begin_wait();
+Result<int> ask_to_wait(Connection& connection, int queue, unsigned long command, void* argument, const char* step,
+                        std::span<std::byte> news_room = {}) {
+  connection.begin_wait(news_room);
   HeldSignals held;
   const int outcome = ioctl(queue, command, argument);
   const Error error = outcome >= 0 ? Error{} : ioctl_error(step);
@@ -70,7 +72,7 @@ void set_wait(Header& header, Deadline deadline) {
 // one that this daemon does not know.
 template <typename Header>
 Result<int> ask_with_channel(Lender& lender, Connection*& connection, int queue, const Argument<Header>& argument,
-                             const Header& request, const char* step) {
+                             const Header& request, const char* step, std::span<std::byte> news_room = {}) {
   auto lent = lender.connection();
   for (bool renewed = false;; renewed = true) {
     if (!lent) return lent.error();
@@ -78,12 +80,33 @@ Result<int> ask_with_channel(Lender& lender, Connection*& connection, int queue,
     *argument.header = request;
     argument.header->channel = connection->channel();
     const bool may_wait = (request.flags & control::kMayWait) != 0;
-    auto outcome = may_wait ? ask_to_wait(*connection, queue, argument.command, argument.header, step)
+    auto outcome = may_wait ? ask_to_wait(*connection, queue, argument.command, argument.header, step, news_room)
                             : ask(queue, argument.command, argument.header, step);
     if (renewed || outcome.code() != ENOTCONN) return outcome;
     lent = lender.renewed();
   }
 }
+
+// Whether the last call on a descriptor had to wait: then the next one is likely to. Mistaken only at the price of
+// one more system call; so descriptors may share a place, and be of another queue by now.
+class Habit {
+ public:
+  bool waits(int queue) const { return word(queue).load(std::memory_order_relaxed) >> bit(queue) & 1; }
+  void note(int queue, bool waited) {
+    if (waits(queue) == waited) return;
+    const uint64_t mask = uint64_t{1} << bit(queue);
+    waited ? word(queue).fetch_or(mask, std::memory_order_relaxed) : word(queue).fetch_and(~mask, std::memory_order_relaxed);
+  }
+
+ private:
+  static constexpr unsigned kWords = 16;
+  static unsigned bit(int queue) { return static_cast<unsigned>(queue) % 64; }
+  std::atomic<uint64_t>& word(int queue) { return words_[static_cast<unsigned>(queue) / 64 % kWords]; }
+  const std::atomic<uint64_t>& word(int queue) const { return words_[static_cast<unsigned>(queue) / 64 % kWords]; }
+  std::atomic<uint64_t> words_[kWords] = {};
+};
+constinit Habit send_habit;
+constinit Habit receive_habit;
 
 Status wait_until_sent(Connection& connection) {
   const auto done = connection.wait();
@@ -169,6 +192,7 @@ Result<Received> fetch_after_wait(Connection& connection, std::span<std::byte> b
   const auto done = connection.wait();
   if (!done) return done.error();
   if (done->status != 0) return Error{done->status, "wait"};
+  if (done->enclosed != 0) return Received{done->total, done->priority};
   return fetch(connection, {done->total, done->priority}, buffer, memory);
 }
 
@@ -210,7 +234,43 @@ Result<Deadline> deadline_of(const timespec* timeout) {
   return Deadline{deadline_ns};
 }
 
-Status send(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
+namespace {
+
+// ENOTTY stays: who is asked may be no queue of ours.
+Result<int> ask_directly(int queue, unsigned long command, void* memory, const char* step) {
+  for (;;) {
+    const int outcome = ioctl(queue, command, memory);
+    if (outcome >= 0) return outcome;
+    if (errno != EINTR) return last_error(step);
+  }
+}
+
+}  // namespace
+
+bool can_send_direct(int queue, size_t size, uint32_t priority) {
+  return size > 0 && size <= control::kMaxIoctlBytes && priority <= control::kMaxDirectPriority && !send_habit.waits(queue);
+}
+
+Status send_direct(int queue, std::span<const std::byte> message, uint32_t priority) {
+  const auto command = control::send_direct_ioctl(priority, static_cast<uint32_t>(message.size()));
+  // The kernel only reads it.
+  const auto sent = ask_directly(queue, command, const_cast<std::byte*>(message.data()), "send");
+  return sent ? Status() : sent.error();
+}
+
+bool can_receive_direct(int queue, std::span<std::byte> buffer) {
+  return !buffer.empty() && buffer.size() <= control::kMaxIoctlBytes && !receive_habit.waits(queue);
+}
+
+Result<Received> receive_direct(int queue, std::span<std::byte> buffer) {
+  const auto command = control::receive_direct_ioctl(static_cast<uint32_t>(buffer.size()));
+  const auto outcome = ask_directly(queue, command, buffer.data(), "receive");
+  if (!outcome) return outcome.error();
+  return Received{control::direct_size(*outcome), control::direct_priority(*outcome)};
+}
+
+Status send(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline,
+            Tried already) {
   if (message.size() > kInlineSendBytes) {
     for (;;) {
       const Status sent = send_staged(lender, queue, message, priority, deadline);
@@ -222,12 +282,17 @@ Status send(Lender& lender, int queue, std::span<const std::byte> message, uint3
   argument.header->size = static_cast<uint32_t>(message.size());
   if (!message.empty()) memcpy(argument.payload, message.data(), message.size());
 
-  const auto tried = ask(queue, argument.command, argument.header, "send");
-  if (tried) return {};
-  if (tried.code() != EAGAIN) return tried.error();
-  const auto blocks = may_block(queue);
+  Result<bool> blocks = already == Tried::kYes || send_habit.waits(queue) ? may_block(queue) : Result<bool>(false);
   if (!blocks) return blocks.error();
-  if (!*blocks) return tried.error();
+  if (!*blocks) {
+    if (already == Tried::kYes) return Error{EAGAIN, "send"};
+    const auto tried = ask(queue, argument.command, argument.header, "send");
+    if (tried) return {};
+    if (tried.code() != EAGAIN) return tried.error();
+    blocks = may_block(queue);
+    if (!blocks) return blocks.error();
+    if (!*blocks) return tried.error();
+  }
 
   control::SendHeader request = *argument.header;
   set_wait(request, deadline);
@@ -235,6 +300,7 @@ Status send(Lender& lender, int queue, std::span<const std::byte> message, uint3
     Connection* connection = nullptr;
     const auto outcome = ask_with_channel(lender, connection, queue, argument, request, "send");
     if (!outcome) return outcome.error();
+    send_habit.note(queue, *outcome == control::kWaiting);
     if (*outcome != control::kWaiting) return {};
     const Status sent = wait_until_sent(*connection);
     if (sent.code() != ERESTART) return sent;
@@ -247,7 +313,8 @@ Status send(Connection& connection, int queue, std::span<const std::byte> messag
   return send(lender, queue, message, priority, deadline);
 }
 
-Result<Received> receive(Lender& lender, int queue, std::span<std::byte> buffer, Deadline deadline, Memory memory) {
+Result<Received> receive(Lender& lender, int queue, std::span<std::byte> buffer, Deadline deadline, Memory memory,
+                         Tried tried) {
   const auto buffer_size = static_cast<uint32_t>(std::min<size_t>(buffer.size(), UINT32_MAX));
   const size_t capacity = memory == Memory::kGood ? std::min(buffer.size(), kInlineReceiveBytes) : 0;
   auto argument = MQUEUEFS_STACK_ARGUMENT(control::ReceiveHeader, QueueIoctl::kReceive, capacity);
@@ -256,12 +323,22 @@ Result<Received> receive(Lender& lender, int queue, std::span<std::byte> buffer,
   if (memory != Memory::kGood) request.flags = control::kIntoChannel;
   const bool needs_channel = buffer.size() > capacity;
 
+  bool waiting = false;
+  if (tried == Tried::kYes || receive_habit.waits(queue)) {
+    const auto blocks = may_block(queue);
+    if (!blocks) return blocks.error();
+    if (!*blocks && tried == Tried::kYes) return Error{EAGAIN, "receive"};
+    waiting = *blocks;
+  }
   Connection* connection = nullptr;
-  for (bool waiting = false;; waiting = true) {
-    if (waiting) set_wait(request, deadline);
+  for (;; waiting = true) {
+    if (waiting) {
+      set_wait(request, deadline);
+      if (memory == Memory::kGood) request.flags |= control::kWithNews;
+    }
     *argument.header = request;
     const auto outcome = waiting || needs_channel
-                             ? ask_with_channel(lender, connection, queue, argument, request, "receive")
+                             ? ask_with_channel(lender, connection, queue, argument, request, "receive", buffer)
                              : ask(queue, argument.command, argument.header, "receive");
     if (!outcome) {
       if (outcome.code() != EAGAIN || waiting) return outcome.error();
@@ -270,6 +347,7 @@ Result<Received> receive(Lender& lender, int queue, std::span<std::byte> buffer,
       if (!*blocks) return outcome.error();
       continue;
     }
+    if (waiting) receive_habit.note(queue, *outcome == control::kWaiting);
     const control::ReceiveHeader& header = *argument.header;
     switch (*outcome) {
       case control::kDone:

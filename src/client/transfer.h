@@ -1,7 +1,7 @@
 // Messages in and out of a queue's descriptor: mq_timedsend(2), mq_timedreceive(2), mq_getattr(2).
 //
-// A call first tries. If it has to wait, and the descriptor's open file description has no O_NONBLOCK, it asks
-// again with a connection's channel and then sleeps on the connection, outside of the file system, where
+// A call first tries, with a short message by a single system call. If it has to wait, and the descriptor's open file description has no O_NONBLOCK, it asks
+// again (or, if the queue's last caller here had to wait, at once) with a connection's channel and then sleeps on the connection, outside of the file system, where
 // signals do what they do to the kernel's calls. A message too long for one ioctl goes in pieces through the
 // connection and is one message all the same. Nothing else needs a connection.
 //
@@ -31,6 +31,26 @@ using Deadline = std::optional<int64_t>;
 /// can't count are as good as for ever.
 Result<Deadline> deadline_of(const timespec* timeout);
 
+/// Sends by one ioctl, with the caller's memory as it is. Never sleeps.
+///
+/// Errors: EAGAIN, EBADF, EMSGSIZE: as mq_send(2) has them, and in its order. Anything else (EFAULT and ENOTTY among
+/// it) says that it has to be looked at in the long way: send().
+Status send_direct(int queue, std::span<const std::byte> message, uint32_t priority);
+bool can_send_direct(int queue, size_t size, uint32_t priority);
+
+struct Received {
+  size_t size = 0;
+  uint32_t priority = 0;
+};
+
+/// Receives by one ioctl into the caller's memory. Errors: as send_direct().
+Result<Received> receive_direct(int queue, std::span<std::byte> buffer);
+/// Whether it can be done so, and is not likely to have to wait.
+bool can_receive_direct(int queue, std::span<std::byte> buffer);
+
+/// Whether a call has been tried already, and found the queue full or empty.
+enum class Tried { kNo, kYes };
+
 /// Where a call gets a connection if it turns out to need one.
 class Lender {
  public:
@@ -47,14 +67,10 @@ class Lender {
 /// Errors: EINVAL: `priority` over 32767; EBADF: not a queue open for writing; EMSGSIZE: longer than msgsize;
 /// EFAULT: `message` can't be read; EAGAIN: full, and O_NONBLOCK; ETIMEDOUT; EINTR: nothing was sent; ENOMEM;
 /// ENOTCONN, ENODEV, ECONNRESET: the daemon or the file system is gone.
-Status send(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline);
+Status send(Lender& lender, int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline,
+            Tried tried = Tried::kNo);
 Status send(Connection& connection, int queue, std::span<const std::byte> message, uint32_t priority,
             Deadline deadline);
-
-struct Received {
-  size_t size = 0;
-  uint32_t priority = 0;
-};
 
 /// What is known of the memory that a message is to go to.
 enum class Memory {
@@ -68,7 +84,7 @@ enum class Memory {
 /// Errors: as send(), but EMSGSIZE: `buffer` is smaller than the queue's msgsize; EAGAIN: empty; EFAULT: `buffer`
 /// can't be written: the message is back in its place. EINTR, or any other error: nothing was taken.
 Result<Received> receive(Lender& lender, int queue, std::span<std::byte> buffer, Deadline deadline,
-                         Memory memory = Memory::kGood);
+                         Memory memory = Memory::kGood, Tried tried = Tried::kNo);
 Result<Received> receive(Connection& connection, int queue, std::span<std::byte> buffer, Deadline deadline);
 
 /// Bytes of a message that go through one ioctl.

@@ -5,8 +5,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // linux/mman.h since 5.14
@@ -72,6 +74,24 @@ bool writable(void* address, size_t size) {
   if (!ok) ok = every_page(first, size, byte_writable);
   errno = saved;
   return ok;
+}
+
+bool writable_when_last_seen(void* address, size_t size) {
+  // Page numbers and one, each in one place only; 0: none. Forked children have the same pages.
+  static constinit std::atomic<uintptr_t> seen[256];
+  const auto first = reinterpret_cast<uintptr_t>(address);
+  if (size == 0 || wraps(first, size)) return size == 0;
+  bool all = true;
+  const uintptr_t last_page = (first + size - 1) / kStep;
+  for (uintptr_t page = first / kStep; page <= last_page && all; ++page) {
+    all = seen[page % std::size(seen)].load(std::memory_order_relaxed) == page + 1;
+  }
+  if (all) return true;
+  if (!writable(address, size)) return false;
+  for (uintptr_t page = first / kStep; page <= last_page; ++page) {
+    seen[page % std::size(seen)].store(page + 1, std::memory_order_relaxed);
+  }
+  return true;
 }
 
 ptrdiff_t readable_length(const char* text, size_t most) {

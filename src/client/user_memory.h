@@ -15,6 +15,10 @@ bool readable(const void* address, size_t size);
 /// All of `size` bytes can be written.
 bool writable(void* address, size_t size);
 
+/// As writable(), but a page that was found writable before is not asked about again. For memory that the kernel
+/// will write to, and so never crashes: at worst it says EFAULT when it is too late to put something back.
+bool writable_when_last_seen(void* address, size_t size);
+
 /// Copies a structure of the caller's. False: EFAULT.
 template <typename T>
 bool copy_in(T& copy, const T* from) {

@@ -1,9 +1,12 @@
 #include "control/connection.h"
 
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 #include "control/server.h"
@@ -20,7 +23,7 @@ constexpr int kRequestsPerTurn = 8;
 
 Connection::Connection(Server& server, uint64_t id, UniqueFd socket, const ucred& peer,
                        ipc::MemoryBudget& budget)
-    : Channel(peer.uid, budget), server_(server), id_(id), socket_(std::move(socket)), peer_(peer) {}
+    : Channel(peer.uid, budget, peer.pid), server_(server), id_(id), socket_(std::move(socket)), peer_(peer) {}
 
 Connection::~Connection() {
   abandon();
@@ -41,6 +44,7 @@ void Connection::close() {
   watch_.reset();
   process_watch_.reset();
   deadline_.reset();
+  if (!queued_.empty()) reset_ = true;
   queued_.clear();
   server_.remove(*this);
 }
@@ -59,12 +63,18 @@ void Connection::receive_some() {
   // Shared by all connections: a request is handled, or copied, before the next one is read.
   static std::array<std::byte, kMaxPacketBytes> body;
   for (int turn = 0; turn < kRequestsPerTurn && !closed_ && !answering_ && queued_.empty(); ++turn) {
-    if (is_adoption_next()) {
+    errno = 0;
+    const bool adoption = is_adoption_next();
+    // Told once, to whoever asks the socket first; at the end without it both calls return 0.
+    if (errno == ECONNRESET) reset_ = true;
+    if (adoption) {
       answering_ = true;
       adopt_mount(body);
       continue;
     }
+    errno = 0;
     auto packet = receive_packet(socket_.get(), body, MSG_DONTWAIT, Descriptors::kRefuse);
+    if (!packet && errno == ECONNRESET) reset_ = true;
     if (packet) {
       answering_ = true;
       handle(*packet, std::span(body).first(packet->body_size));
@@ -97,19 +107,21 @@ void Connection::reply(Type type, int status, std::span<const std::byte> body, U
   send(type, status, status == 0 ? body : std::span<const std::byte>(), std::move(fd));
 }
 
-void Connection::send(Type type, int status, std::span<const std::byte> body, UniqueFd fd) {
+void Connection::send(Type type, int status, std::span<const std::byte> body, UniqueFd fd,
+                      std::span<const std::byte> tail) {
   if (closed_) return;
   const Header header{type, status, 0, 0};
   if (queued_.empty()) {
     const int raw = fd.get();
     const auto sent = send_packet(socket_.get(), header, body, std::span(&raw, fd ? 1 : 0),
-                                  Credentials::kNone, MSG_DONTWAIT);
+                                  Credentials::kNone, MSG_DONTWAIT, tail);
     if (sent) {
       update_events();
       return;
     }
     if (sent.code() != EAGAIN && sent.code() != ENOBUFS && sent.code() != ETOOMANYREFS) {
       lost_ = true;
+      if (sent.code() == ECONNRESET) reset_ = true;
       // Not at once: wait_done() comes from deep inside the model.
       server_.reactor_.run_later([weak = weak_from_this()] {
         if (const auto self = weak.lock()) self->close();
@@ -126,6 +138,7 @@ void Connection::send(Type type, int status, std::span<const std::byte> body, Un
     return;
   }
   queued_.push_back({header, {body.begin(), body.end()}, std::move(fd)});
+  queued_.back().body.insert(queued_.back().body.end(), tail.begin(), tail.end());
   update_events();
 }
 
@@ -165,11 +178,27 @@ void Connection::wait_done(int code) {
   wait_over_ = true;
   last_done_ = {};
   last_done_.status = code;
+  std::span<const std::byte> enclosed;
   if (const ipc::Message* message = assigned_or_null(); code == 0 && message != nullptr) {
     last_done_.total = static_cast<uint32_t>(message->payload.size());
     last_done_.priority = message->info.priority;
+    if (last_done_.total <= wait_request().inline_bytes) {
+      last_done_.enclosed = 1;
+      enclosed = message->payload;
+    }
   }
-  send(Type::kWaitDone, 0, bytes_of(last_done_));
+  send(Type::kWaitDone, 0, bytes_of(last_done_), UniqueFd(), enclosed);
+  if (last_done_.enclosed != 0) mark_delivered();
+}
+
+// What is unread when its reader closes is a reset for us (unix(7)); what has a reader that does not read any more,
+// since a copy of the socket is held by a child, is still in the line.
+bool Connection::died_without_reading() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == ECONNRESET) reset_ = true;
+  int unread = 0;
+  return reset_ || lost_ || (ioctl(socket_.get(), SIOCOUTQ, &unread) == 0 && unread > 0);
 }
 
 void Connection::send_mapping(const Mapped& mapping, UniqueFd memfd) {

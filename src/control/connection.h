@@ -34,7 +34,6 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
 
   uint64_t id() const { return id_; }
   uid_t uid() const { return peer_.uid; }
-  pid_t process() const { return peer_.pid; }
 
   /// See Mapped.
   void send_mapping(const Mapped& mapping, UniqueFd memfd);
@@ -48,6 +47,7 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
  protected:
   void wait_done(int code) override;
   void wait_begun() override;
+  bool died_without_reading() override;
 
  private:
   struct Packet {
@@ -62,7 +62,8 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   bool is_adoption_next() const;
   void adopt_mount(std::span<std::byte> buffer);
   Result<Caller> prove(const ReceivedPacket& packet);
-  void send(Type type, int status, std::span<const std::byte> body, UniqueFd fd = UniqueFd());
+  void send(Type type, int status, std::span<const std::byte> body, UniqueFd fd = UniqueFd(),
+            std::span<const std::byte> tail = {});
   void send_queued();
   void update_events();
 
@@ -89,6 +90,7 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   const ucred peer_;
   bool closed_ = false;
   bool lost_ = false;       // a packet could not be sent: it will be closed
+  bool reset_ = false;      // the client has closed without having read all
   bool answering_ = false;  // a request waits for its answer
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<ProcessWatch> process_watch_;

@@ -31,7 +31,7 @@ enum class Type : uint32_t {
   kLimitsGet,        // Selector -> LimitsReply
   kLimitsSet,        // LimitsSet -> LimitsReply
   kQueueList,        // QueueList -> ListPage, QueueEntry...
-  kWaitDone,         // <- WaitDone: the waiter in this connection's channel was served, or ended
+  kWaitDone,         // <- WaitDone, message: the waiter in this connection's channel was served, or ended
   kCancel,           // (empty) -> CancelReply
   kNotifyThread,     // <- NotifyThread: SIGEV_THREAD of mq_notify
   kStage,            // Stage + bytes -> (empty): a part of a message that is to be sent, into the channel
@@ -129,6 +129,7 @@ struct NamespaceEntry {
   uint32_t queues;
   uint64_t messages;
   uint64_t charged_bytes;
+  uint64_t requests;      ///< that the kernel has made of the live superblocks
   uint32_t superblocks;   ///< that are live now
   uint32_t bindings;      ///< kernel IPC namespaces bound to it
   uint64_t kernel_inodes[8];  ///< of the first of them, as /proc/PID/ns/ipc shows them
@@ -183,7 +184,8 @@ struct WaitDone {
   int32_t status;  ///< 0: served; ETIMEDOUT; ERESTART: you were stopped, begin anew; or why it ended otherwise
   uint32_t total;  ///< receive: the message's length: fetch it with kFetch
   uint32_t priority;
-  uint32_t reserved;
+  uint32_t enclosed;  ///< 1: the message follows, `total` bytes (kMaxNewsBytes of queue_ioctl.h). If the connection ends with this packet unread, it goes
+                      ///< back to its place
 };
 
 /// Answers kCancel: what became of the waiter. A WaitDone that crossed with the Cancel says the same.

@@ -5,13 +5,17 @@
 // argument is a fixed header followed by payload bytes; the daemon may answer with fewer bytes than the size.
 // The ioctl's return value is 0 or one of the outcomes below; an error is -1 and errno, as for mq_*.
 //
+// Short messages, the common case, need no header: the caller's own buffer is the argument, and the rest is in the
+// command (send_direct_ioctl) or in the return value (kReceiveDirect). So the kernel copies from and to the
+// caller's memory, looks at his pointer, and that one system call is all of it.
+//
 // Messages that do not fit go in pieces through a *channel*: the caller's control connection (kStage and kFetch
 // of messages.h), which holds at most one message on its way at a time. A message in a channel is out of the
 // queue (receive) or not yet in it (send), arrives as one, and goes back to its place, or away, when the
 // connection closes. Pieces do not go through the queue's descriptor: that may be another queue's by the time of
 // the second one.
 //
-// Blocking: the caller first tries. If the answer is EAGAIN and F_GETFL shows no O_NONBLOCK, it asks again
+// Blocking: the caller first tries, unless the last call on this queue had to wait. If the answer is EAGAIN and F_GETFL shows no O_NONBLOCK, it asks again
 // with kMayWait and its channel. The daemon then tries once more and otherwise registers a waiter and answers
 // kWaiting; the caller sleeps in recv(2) on its connection, where a WaitDone packet comes (or, after a signal,
 // asks to Cancel there). Nobody sleeps inside a FUSE request, since FUSE would turn each signal into EINTR.
@@ -42,11 +46,28 @@ enum class QueueIoctl : uint8_t {
                        // ctime); the flag itself is fcntl's
   kMap = 9,            // MapHeader in: a Mapped packet comes to the channel. EBADF: not open for reading and writing
   kTell = 10,          // TellHeader in: the caller maps the queue and did what concerns others
+  kReceiveDirect = 11,  // _IOC_READ: the payload; msg_len is the size, 1 to 16383. Returns direct_outcome. Never waits
 };
 
 constexpr unsigned long queue_ioctl(QueueIoctl number, uint32_t argument_bytes) {
   return _IOC(_IOC_READ | _IOC_WRITE, 'q', static_cast<uint8_t>(number), argument_bytes);
 }
+
+/// A send of `size` bytes (1 to 16383) that are the argument, with a priority of at most kMaxDirectPriority, which is
+/// the command's number. Never waits. The type is another than that of the numbered ones.
+inline constexpr uint32_t kMaxDirectPriority = 255;
+inline constexpr unsigned kSendDirectType = 0xFA;
+constexpr unsigned long send_direct_ioctl(uint32_t priority, uint32_t size) {
+  return _IOC(_IOC_WRITE, kSendDirectType, priority, size);
+}
+constexpr unsigned long receive_direct_ioctl(uint32_t size) {
+  return _IOC(_IOC_READ, 'q', static_cast<uint8_t>(QueueIoctl::kReceiveDirect), size);
+}
+
+/// What kReceiveDirect returns: length and priority of the message.
+constexpr int direct_outcome(uint32_t size, uint32_t priority) { return static_cast<int>(priority << 14 | size); }
+constexpr uint32_t direct_size(int outcome) { return static_cast<uint32_t>(outcome) & 0x3FFF; }
+constexpr uint32_t direct_priority(int outcome) { return static_cast<uint32_t>(outcome) >> 14; }
 
 /// Return values of kSend and kReceive.
 enum QueueIoctlOutcome : int {
@@ -59,8 +80,12 @@ enum SendFlags : uint32_t {
   kMayWait = 1u << 0,    ///< register a waiter in the channel instead of EAGAIN
   kFromStaging = 1u << 1,  ///< kSend: the message is the one staged in the channel, none follows the header
   kHasDeadline = 1u << 2,
+  kWithNews = 1u << 4,  ///< kReceive, with kMayWait: WaitDone may bring the message (kMaxNewsBytes)
   kIntoChannel = 1u << 3,  ///< kReceive: leave the message in the channel, however short (an empty one comes inline)
 };
+
+/// A message at most so long may come with the WaitDone that tells of it.
+inline constexpr uint32_t kMaxNewsBytes = 1024;
 
 struct SendHeader {
   uint32_t priority;
@@ -72,7 +97,7 @@ struct SendHeader {
 };
 
 struct ReceiveHeader {
-  uint32_t flags;           ///< kMayWait, kHasDeadline, kIntoChannel
+  uint32_t flags;           ///< kMayWait, kHasDeadline, kIntoChannel, kWithNews
   uint32_t buffer_size;     ///< in: the caller's msg_len, clamped to 32 bits; out: payload bytes that follow
   uint64_t channel;         ///< needed with kMayWait, or when msgsize exceeds what one ioctl carries
   int64_t deadline_ns;      ///< CLOCK_REALTIME, with kHasDeadline

@@ -62,6 +62,8 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
   const Type type = packet.header.type;
   const auto caller = prove(packet);
   if (!caller) return reply(type, caller.code());
+  // A Cancel may have been sent before the news was read; any other request comes after.
+  if (type != Type::kCancel) settle();
   Host& host = server_.host_;
   switch (type) {
     case Type::kHello:

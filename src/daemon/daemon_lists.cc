@@ -34,6 +34,7 @@ std::vector<control::NamespaceEntry> DaemonHost::list_namespaces(const control::
     entry.owner_uid = known.ipc->owner_uid();
     entry.queues = static_cast<uint32_t>(known.ipc->queue_count());
     entry.charged_bytes = known.ipc->charged_bytes();
+    entry.requests = mounts_.requests(known.id());
     entry.superblocks = static_cast<uint32_t>(mounts_.count(known.id()));
     entry.bindings = static_cast<uint32_t>(known.bindings.size());
     const ipc::Superblock& superblock = *known.ipc->superblock();

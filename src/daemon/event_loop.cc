@@ -17,9 +17,9 @@ namespace {
 
 constexpr int64_t kSecond_ns = 1'000'000'000;
 
-int64_t monotonic_now_ns() {
+int64_t now_ns(int clock_id) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock_id, &now);
   return now.tv_sec * kSecond_ns + now.tv_nsec;
 }
 
@@ -60,10 +60,9 @@ class EventLoop::TimerHandle final : public control::Timer {
 
   void set_realtime(int64_t deadline_ns) override {
     set(loop_.realtime_, deadline_ns);
-    loop_.arm_clock();
   }
   void set_delay_ms(int64_t delay_ms) override {
-    set(loop_.delays_, monotonic_now_ns() + delay_ms * 1'000'000);
+    set(loop_.monotonic_, now_ns(CLOCK_MONOTONIC) + delay_ms * 1'000'000);
   }
   void cancel() override {
     // The clock stays armed for it: one idle wake-up costs less than arming it anew for each served wait.
@@ -73,7 +72,8 @@ class EventLoop::TimerHandle final : public control::Timer {
   std::shared_ptr<std::function<void()>> expired() const { return expired_; }
 
  private:
-  void set(Timers& timers, int64_t when) {
+  void set(Clock& clock, int64_t when) {
+    Timers& timers = clock.timers;
     cancel();
     if (node_.empty()) {
       place_ = timers.emplace(when, this);
@@ -82,6 +82,7 @@ class EventLoop::TimerHandle final : public control::Timer {
       place_ = timers.insert(std::move(node_));
     }
     timers_ = &timers;
+    loop_.arm(clock);
   }
 
   EventLoop& loop_;
@@ -94,25 +95,32 @@ class EventLoop::TimerHandle final : public control::Timer {
 Result<std::unique_ptr<EventLoop>> EventLoop::create() {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll) return last_error("epoll_create1");
-  // An absolute timer follows the clock when that is set, so TFD_TIMER_CANCEL_ON_SET is not needed.
-  UniqueFd clock(timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!clock) return last_error("timerfd_create");
-  std::unique_ptr<EventLoop> loop(new EventLoop(std::move(epoll), std::move(clock)));
-  auto watch = loop->watch(loop->clock_.get(), EPOLLIN, [raw = loop.get()](uint32_t) {
-    uint64_t count;
-    if (read(raw->clock_.get(), &count, sizeof count) < 0) return;
-    raw->armed_ns_ = 0;
-    raw->expire(raw->realtime_, realtime_now_ns());
-    raw->arm_clock();
-  });
-  if (!watch) return watch.error();
-  loop->clock_watch_ = std::move(*watch);
+  std::unique_ptr<EventLoop> loop(new EventLoop(std::move(epoll)));
+  if (const Status started = loop->start(loop->realtime_, CLOCK_REALTIME); !started) return started.error();
+  if (const Status started = loop->start(loop->monotonic_, CLOCK_MONOTONIC); !started) return started.error();
   return loop;
+}
+
+Status EventLoop::start(Clock& clock, int clock_id) {
+  // An absolute timer follows the clock when that is set, so TFD_TIMER_CANCEL_ON_SET is not needed.
+  clock.fd = UniqueFd(timerfd_create(clock_id, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!clock.fd) return last_error("timerfd_create");
+  auto watched = watch(clock.fd.get(), EPOLLIN, [this, &clock, clock_id](uint32_t) {
+    uint64_t count;
+    if (read(clock.fd.get(), &count, sizeof count) < 0) return;
+    clock.armed_ns = 0;
+    expire(clock.timers, now_ns(clock_id));
+    arm(clock);
+  });
+  if (!watched) return watched.error();
+  clock.watch = std::move(*watched);
+  return {};
 }
 
 EventLoop::~EventLoop() {
   finish_work();
-  clock_watch_.reset();
+  realtime_.watch.reset();
+  monotonic_.watch.reset();
 }
 
 void EventLoop::finish_work() {
@@ -145,14 +153,14 @@ std::unique_ptr<control::Timer> EventLoop::make_timer(std::function<void()> expi
   return std::make_unique<TimerHandle>(*this, std::move(expired));
 }
 
-void EventLoop::arm_clock() {
-  if (realtime_.empty()) return;
+void EventLoop::arm(Clock& clock) {
+  if (clock.timers.empty()) return;
   // A deadline in the past still has to fire; all zeros would disarm.
-  const int64_t first_ns = std::max<int64_t>(realtime_.begin()->first, 1);
-  if (armed_ns_ != 0 && armed_ns_ <= first_ns) return;
+  const int64_t first_ns = std::max<int64_t>(clock.timers.begin()->first, 1);
+  if (clock.armed_ns != 0 && clock.armed_ns <= first_ns) return;
   const itimerspec when{.it_interval = {}, .it_value = {first_ns / kSecond_ns, first_ns % kSecond_ns}};
-  MQUEUEFS_CHECK(timerfd_settime(clock_.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0);
-  armed_ns_ = first_ns;
+  MQUEUEFS_CHECK(timerfd_settime(clock.fd.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0);
+  clock.armed_ns = first_ns;
 }
 
 void EventLoop::expire(Timers& timers, int64_t now) {
@@ -171,18 +179,10 @@ void EventLoop::run_work() {
     item();
 }
 
-int EventLoop::wait_limit_ms(int limit_ms) const {
-  if (!later_.empty()) return 0;
-  if (delays_.empty()) return limit_ms;
-  const int64_t left_ns = std::max<int64_t>(delays_.begin()->first - monotonic_now_ns(), 0);
-  const int64_t left_ms = std::min<int64_t>((left_ns + 999'999) / 1'000'000, 1'000'000);
-  return limit_ms < 0 ? static_cast<int>(left_ms) : static_cast<int>(std::min<int64_t>(left_ms, limit_ms));
-}
-
 Status EventLoop::run_once(int limit_ms) {
   std::array<epoll_event, 64> events;
   const int count =
-      epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_limit_ms(limit_ms));
+      epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), later_.empty() ? limit_ms : 0);
   if (count < 0 && errno != EINTR) return last_error("epoll_wait");
   for (int i = 0; i < count; ++i) {
     const auto& event = events[static_cast<size_t>(i)];
@@ -191,7 +191,6 @@ Status EventLoop::run_once(int limit_ms) {
     const auto ready = place.ready;
     (*ready)(event.events);
   }
-  if (!delays_.empty()) expire(delays_, monotonic_now_ns());
   if (!later_.empty()) run_work();
   return {};
 }

@@ -44,26 +44,32 @@ class EventLoop final : public control::Reactor {
   class TimerHandle;
   using Timers = std::multimap<int64_t, TimerHandle*>;
 
+  /// The timers of one clock, and a descriptor that becomes readable when the first is due. A limit of epoll_wait
+  /// would be set up and taken down in each round.
+  struct Clock {
+    UniqueFd fd;
+    Timers timers;
+    int64_t armed_ns = 0;  // 0: not armed
+    std::unique_ptr<control::Watch> watch;
+  };
+
   struct Place {
     std::shared_ptr<std::function<void(uint32_t)>> ready;  // null: free
     int fd = -1;
     uint32_t generation = 0;
   };
 
-  EventLoop(UniqueFd epoll, UniqueFd clock) : epoll_(std::move(epoll)), clock_(std::move(clock)) {}
+  explicit EventLoop(UniqueFd epoll) : epoll_(std::move(epoll)) {}
+  Status start(Clock& clock, int clock_id);
+  void arm(Clock& clock);
   void expire(Timers& timers, int64_t now);
-  void arm_clock();
   void run_work();
-  int wait_limit_ms(int limit_ms) const;
 
   const UniqueFd epoll_;
-  const UniqueFd clock_;  // CLOCK_REALTIME
-  std::unique_ptr<control::Watch> clock_watch_;
   std::vector<Place> places_;
   std::vector<uint32_t> free_places_;
-  Timers realtime_;
-  Timers delays_;  // CLOCK_MONOTONIC
-  int64_t armed_ns_ = 0;
+  Clock realtime_;
+  Clock monotonic_;
   std::vector<std::function<void()>> later_;
   bool stopped_ = false;
 };

@@ -186,6 +186,14 @@ void Mounts::let_go(uint64_t namespace_id) {
   reactor_.run_later([root] {});
 }
 
+uint64_t Mounts::requests(uint64_t namespace_id) const {
+  uint64_t requests = 0;
+  for (const auto& live : live_) {
+    if (live->namespace_id == namespace_id) requests += live->session->counters().requests;
+  }
+  return requests;
+}
+
 size_t Mounts::count(uint64_t namespace_id) const {
   size_t count = 0;
   for (const auto& live : live_) {

@@ -54,6 +54,8 @@ class Mounts {
 
   /// Superblocks that live, of one namespace or of all (those of freed ones included).
   size_t count(uint64_t namespace_id) const;
+  /// How many requests the live ones have had.
+  uint64_t requests(uint64_t namespace_id) const;
   size_t count() const { return live_.size() + making_; }
 
  private:

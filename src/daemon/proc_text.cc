@@ -1,5 +1,8 @@
 #include "daemon/proc_text.h"
 
+#include <linux/sched.h>
+#include <sched.h>
+
 #include <charconv>
 
 namespace mqueuefs::daemon {
@@ -66,21 +69,16 @@ std::optional<uid_t> effective_uid(std::string_view status) {
   return take_number<uid_t>(*field);
 }
 
-std::optional<int> kernel_priority(std::string_view stat) {
-  // The second field, the name in parentheses, may contain anything, ')' too: the last one ends it.
-  const size_t end = stat.rfind(')');
-  if (end == std::string_view::npos) return std::nullopt;
-  stat.remove_prefix(end + 1);
-  for (int field = 3; field < 18; ++field) {
-    stat = skip_blanks(stat);
-    const size_t blank = stat.find(' ');
-    if (blank == std::string_view::npos) return std::nullopt;
-    stat.remove_prefix(blank);
+int kernel_priority(uint32_t policy, int nice, uint32_t realtime_priority) {
+  switch (policy) {
+    case SCHED_DEADLINE:
+      return -1;
+    case SCHED_FIFO:
+    case SCHED_RR:
+      return 99 - static_cast<int>(realtime_priority);
+    default:
+      return 120 + nice;
   }
-  // proc(5): for real-time -1 - rtprio, else 0 to 39; the kernel's prio is that plus MAX_RT_PRIO (100).
-  const auto priority = take_number<int>(stat);
-  if (!priority) return std::nullopt;
-  return *priority + 100;
 }
 
 bool is_stopped_state(std::string_view stat) {

@@ -27,8 +27,8 @@ std::optional<uid_t> real_uid(std::string_view status);
 /// The effective uid, second in the Uid line.
 std::optional<uid_t> effective_uid(std::string_view status);
 
-/// Field 18 of /proc/PID/stat, made into the kernel's `prio`: 0 to 99 real-time, 100 to 139 by nice.
-std::optional<int> kernel_priority(std::string_view stat);
+/// What sched_getattr(2) says, made into the kernel's `prio`: -1 deadline, 0 to 99 real-time, 100 to 139 by nice.
+int kernel_priority(uint32_t policy, int nice, uint32_t realtime_priority);
 
 /// Field 3 of /proc/PID/stat says T or t: stopped, or traced and stopped.
 bool is_stopped_state(std::string_view stat);

@@ -24,6 +24,16 @@ namespace {
 
 constexpr int kDefaultRank = 120;
 
+// struct sched_attr of sched_setattr(2), the first version, which every kernel fills.
+struct SchedulerAttributes {
+  uint32_t size;
+  uint32_t policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+};
+
 bool has_ended(int pidfd) {
   pollfd poll_fd{pidfd, POLLIN, 0};
   return poll(&poll_fd, 1, 0) != 0;
@@ -84,8 +94,10 @@ pid_t Tasks::process_of(ipc::TaskId task) {
 
 int Tasks::rank_of(ipc::TaskId task) {
   if (task <= 0) return kDefaultRank;
-  const auto stat = read_proc(task, "stat");
-  return stat ? kernel_priority(*stat).value_or(kDefaultRank) : kDefaultRank;
+  // Much less work than /proc/TASK/stat, which would also show what a priority-inheriting lock lends.
+  SchedulerAttributes attributes{};
+  if (syscall(SYS_sched_getattr, task, &attributes, sizeof attributes, 0) != 0) return kDefaultRank;
+  return kernel_priority(attributes.policy, attributes.nice, attributes.priority);
 }
 
 bool Tasks::may_exceed_limits(ipc::TaskId task) {

@@ -138,10 +138,12 @@ void on_ioctl(fuse_req_t request, fuse_ino_t, unsigned command, void*, fuse_file
   const bool delivered = fuse_reply_ioctl(request, reply.outcome, answer.data(), reply.size) == 0;
   if (delivered) return;
   // The connection was cut while the request was answered: nobody has the messages.
-  for (const IoctlReply::Taken& taken : reply.taken) {
+  const auto give_back = [&](const IoctlReply::Taken& taken) {
     const auto payload = std::span(answer).subspan(taken.offset, taken.info.size);
     file->queue->give_back({taken.info, {payload.begin(), payload.end()}});
-  }
+  };
+  if (reply.taken) give_back(*reply.taken);
+  for (const IoctlReply::Taken& taken : reply.further) give_back(taken);
 }
 
 }  // namespace mqueuefs::fuse

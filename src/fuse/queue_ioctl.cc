@@ -16,6 +16,7 @@
 namespace mqueuefs::fuse {
 namespace {
 
+using control::QueueIoctl;
 using Bytes = std::span<const std::byte>;
 using Room = std::span<std::byte>;
 
@@ -39,11 +40,13 @@ void put_header(Room room, const Header& header) {
   std::memcpy(room.data(), &header, sizeof(header));
 }
 
-ipc::WaitRequest wait_request(const IoctlContext& context, uint32_t flags, int64_t deadline_ns) {
+ipc::WaitRequest wait_request(const IoctlContext& context, const ipc::Channel& channel, uint32_t flags,
+                              int64_t deadline_ns) {
   ipc::WaitRequest request;
   request.rank = context.tasks.rank_of(context.caller.task);
-  request.process = context.tasks.process_of(context.caller.task);
+  request.process = channel.process();
   request.task = context.caller.task;
+  if ((flags & control::kWithNews) != 0) request.inline_bytes = control::kMaxNewsBytes;
   if ((flags & control::kHasDeadline) != 0) request.deadline_ns = deadline_ns;
   return request;
 }
@@ -70,13 +73,14 @@ IoctlReply send(const IoctlContext& context, Bytes argument) {
   if (may_wait || staged) {
     channel = context.services.find_channel(header->channel);
     if (channel == nullptr) return fail(ENOTCONN);
+    channel->settle();
   }
 
   if (staged) {
     const auto whole = channel->staged();
     if (!whole || whole->size() != header->size) return fail(EINVAL);
     std::optional<ipc::WaitRequest> request;
-    if (may_wait) request = wait_request(context, header->flags, header->deadline_ns);
+    if (may_wait) request = wait_request(context, *channel, header->flags, header->deadline_ns);
     return reply_sent(queue.send_staged(header->priority, context.caller, *channel, request));
   }
 
@@ -87,7 +91,7 @@ IoctlReply send(const IoctlContext& context, Bytes argument) {
   if (sent.code() != EAGAIN || !may_wait) return fail(sent.code());
   // Only who really waits is looked up in /proc.
   return reply_sent(queue.send(header->priority, payload, context.caller, *channel,
-                               wait_request(context, header->flags, header->deadline_ns)));
+                               wait_request(context, *channel, header->flags, header->deadline_ns)));
 }
 
 // mq_timedreceive(2), in the order of SPEC E3.
@@ -100,10 +104,11 @@ IoctlReply receive(const IoctlContext& context, Bytes argument, Room answer) {
 
   const bool may_wait = (header->flags & control::kMayWait) != 0;
   const bool into_channel = (header->flags & control::kIntoChannel) != 0;
-  if ((header->flags & ~(control::kMayWait | control::kHasDeadline | control::kIntoChannel)) != 0)
-    return fail(EINVAL);
+  constexpr uint32_t kKnown = control::kMayWait | control::kHasDeadline | control::kIntoChannel | control::kWithNews;
+  if ((header->flags & ~kKnown) != 0) return fail(EINVAL);
   ipc::Channel* channel = header->channel != 0 ? context.services.find_channel(header->channel) : nullptr;
   if (channel == nullptr && (may_wait || into_channel || header->channel != 0)) return fail(ENOTCONN);
+  if (channel != nullptr) channel->settle();
 
   const Room room = into_channel ? Room() : answer.subspan(sizeof(*header));
   std::optional<MessageInfo> info;
@@ -113,7 +118,7 @@ IoctlReply receive(const IoctlContext& context, Bytes argument, Room answer) {
   } else {
     if (received.code() != EAGAIN || !may_wait) return fail(received.code());
     const auto later = queue.receive(header->buffer_size, room, *channel,
-                                     wait_request(context, header->flags, header->deadline_ns));
+                                     wait_request(context, *channel, header->flags, header->deadline_ns));
     if (!later) return fail(later.code());
     if (!*later) return {.outcome = control::kWaiting};
     info = **later;
@@ -127,7 +132,22 @@ IoctlReply receive(const IoctlContext& context, Bytes argument, Room answer) {
   out.buffer_size = in_pieces ? 0 : info->size;
   put_header(answer, out);
   if (in_pieces) return {.outcome = control::kInPieces, .size = sizeof(out)};
-  return {.size = sizeof(out) + info->size, .taken = {{*info, sizeof(out)}}};
+  return {.size = sizeof(out) + info->size, .taken = IoctlReply::Taken{*info, sizeof(out)}};
+}
+
+// The same checks in the same order as send() and receive(); the priority and the buffer's length are in range.
+IoctlReply send_direct(const IoctlContext& context, uint32_t priority, Bytes payload) {
+  if (!context.file.writable) return fail(EBADF);
+  return {.error = context.file.queue->try_send(priority, payload, context.caller).code()};
+}
+
+IoctlReply receive_direct(const IoctlContext& context, Room answer) {
+  if (!context.file.readable) return fail(EBADF);
+  const auto received = context.file.queue->try_receive(answer.size(), answer, nullptr);
+  if (!received) return fail(received.code());
+  return {.outcome = control::direct_outcome(received->size, received->priority),
+          .size = received->size,
+          .taken = IoctlReply::Taken{*received, 0}};
 }
 
 constexpr size_t padded(size_t size) {
@@ -171,20 +191,22 @@ IoctlReply receive_many(const IoctlContext& context, Bytes argument, Room answer
   if (header->buffer_size < queue.attributes().msgsize) return fail(EMSGSIZE);
 
   IoctlReply reply{.size = sizeof(*header)};
-  while (reply.taken.size() < header->entries && reply.size + sizeof(control::ManyEntry) <= answer.size()) {
+  uint32_t entries = 0;
+  while (entries < header->entries && reply.size + sizeof(control::ManyEntry) <= answer.size()) {
     const size_t offset = reply.size + sizeof(control::ManyEntry);
     const auto received = queue.try_receive(header->buffer_size, answer.subspan(offset), nullptr);
     if (!received) {
       // EINVAL: it begins the next answer, or is too long for any and has to come through a channel.
-      if (reply.taken.empty()) return fail(received.code());
+      if (entries == 0) return fail(received.code());
       break;
     }
     put_header(answer.subspan(reply.size), control::ManyEntry{received->priority, received->size});
-    reply.taken.push_back({*received, offset});
+    reply.further.push_back({*received, offset});
+    ++entries;
     reply.size = pad(answer, offset + received->size);
   }
-  put_header(answer, control::ManyHeader{static_cast<uint32_t>(reply.taken.size()), header->buffer_size});
-  reply.outcome = static_cast<int>(reply.taken.size());
+  put_header(answer, control::ManyHeader{entries, header->buffer_size});
+  reply.outcome = static_cast<int>(entries);
   return reply;
 }
 
@@ -301,9 +323,15 @@ IoctlReply tell(const IoctlContext& context, Bytes argument) {
 }  // namespace
 
 IoctlReply handle_queue_ioctl(const IoctlContext& context, unsigned command, Bytes argument, Room answer) {
-  if (_IOC_TYPE(command) != 'q' || _IOC_DIR(command) != (_IOC_READ | _IOC_WRITE)) return fail(ENOTTY);
+  if (_IOC_TYPE(command) == control::kSendDirectType && _IOC_DIR(command) == _IOC_WRITE) {
+    return _IOC_SIZE(command) == argument.size() ? send_direct(context, _IOC_NR(command), argument) : fail(EINVAL);
+  }
+  if (_IOC_TYPE(command) != 'q') return fail(ENOTTY);
+  if (_IOC_DIR(command) == _IOC_READ && _IOC_NR(command) == static_cast<unsigned>(QueueIoctl::kReceiveDirect)) {
+    return _IOC_SIZE(command) == answer.size() ? receive_direct(context, answer) : fail(EINVAL);
+  }
+  if (_IOC_DIR(command) != (_IOC_READ | _IOC_WRITE)) return fail(ENOTTY);
   if (_IOC_SIZE(command) != argument.size()) return fail(EINVAL);
-  using control::QueueIoctl;
   switch (static_cast<QueueIoctl>(_IOC_NR(command))) {
     case QueueIoctl::kSend:
       return send(context, argument);
@@ -325,6 +353,8 @@ IoctlReply handle_queue_ioctl(const IoctlContext& context, unsigned command, Byt
       return map(context, argument);
     case QueueIoctl::kTell:
       return tell(context, argument);
+    case QueueIoctl::kReceiveDirect:
+      break;  // its direction is another
   }
   return fail(ENOTTY);
 }

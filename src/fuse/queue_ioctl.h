@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -29,8 +30,9 @@ struct IoctlReply {
     MessageInfo info;
     size_t offset;  ///< of its payload in the answer
   };
-  std::vector<Taken>
-      taken;  ///< messages in the answer: if that can't be delivered, they are to be given back
+  // Messages in the answer: if that can't be delivered, they are to be given back.
+  std::optional<Taken> taken;
+  std::vector<Taken> further;
 };
 
 /// Carries out one ioctl. `argument` is input; `answer` has room for as many bytes as the caller has.

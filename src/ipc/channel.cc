@@ -22,6 +22,7 @@ Status Channel::hold(uint64_t bytes) {
 }
 
 Status Channel::stage(uint32_t total, uint32_t offset, std::span<const std::byte> piece) {
+  settle();
   if (state_ != State::kIdle && state_ != State::kStaging) return Error{EBUSY, "channel in use"};
   if (total > kMaxMessageSize) return Error{EMSGSIZE, "staged message"};
   if (offset == 0) {
@@ -72,7 +73,7 @@ void Channel::end(int code) {
 
 void Channel::abandon() {
   if (cancel()) return;
-  if (state_ == State::kAssigned) {
+  if (state_ == State::kAssigned || (state_ == State::kDelivered && died_without_reading())) {
     const std::shared_ptr<QueueInode> queue = queue_;
     Message message = std::move(message_);
     become_idle();
@@ -107,13 +108,20 @@ bool Channel::offer(const std::shared_ptr<QueueInode>& queue, Message& message) 
   return true;
 }
 
+void Channel::mark_delivered() {
+  MQUEUEFS_CHECK(state_ == State::kAssigned);
+  state_ = State::kDelivered;
+  queue_->in_use_--;
+}
+
 void Channel::become_idle() {
   waiter_.reset();
-  state_ = State::kIdle;
+  const bool uses_queue = std::exchange(state_, State::kIdle) != State::kDelivered;
   message_ = {};
   staged_bytes_ = 0;
   budget_.give_back(uid_, std::exchange(held_bytes_, 0));
   if (const std::shared_ptr<QueueInode> queue = std::move(queue_)) {
+    if (!uses_queue) return;
     queue->in_use_--;
     queue->end_if_unused();
   }

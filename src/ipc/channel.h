@@ -9,7 +9,8 @@
 //      |                                                     |
 //      |  wait_to_receive()                                  +-- cancel(), end() -> kIdle
 //      +-------------------> kReceiveWaiting --- hand-over ---> kAssigned, wait_done(0) -- finish_fetch() -> kIdle
-//      |                           +-- cancel(), end() -> kIdle     |
+//      |                           |     or, with the news, -----> kDelivered -- settle() -> kIdle
+//      |                           +-- cancel(), end() -> kIdle     |              abandon(): unread: back to its place
 //      +-- assign() (a message too long for one answer) ------------+-- abandon(): back to its place in the queue
 //
 // A front door whose callers can vanish unseen (seccomp/) serves in one step instead: offer() and admit() answer
@@ -46,19 +47,22 @@ struct WaitRequest {
   pid_t process = 0;                   ///< shown to administrators
   TaskId task = 0;                     ///< who sleeps, to ask whether he is stopped; 0: not to be asked about
   std::optional<int64_t> deadline_ns;  ///< CLOCK_REALTIME
+  uint32_t inline_bytes = 0;           ///< a message of at most so many bytes may come with the news of its arrival
 };
 
 /// Thread rule: the loop's. Lifetime: a channel outlives its place in a wait list by construction, since
 /// abandon() takes it out.
 class Channel {
  public:
-  enum class State { kIdle, kStaging, kSendWaiting, kReceiveWaiting, kAssigned };
+  enum class State { kIdle, kStaging, kSendWaiting, kReceiveWaiting, kAssigned, kDelivered };
 
-  Channel(uid_t uid, MemoryBudget& budget) : uid_(uid), budget_(budget) {}
+  /// `process`: whose it is, for who looks at who waits.
+  Channel(uid_t uid, MemoryBudget& budget, pid_t process = 0) : uid_(uid), process_(process), budget_(budget) {}
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
   virtual ~Channel();
 
+  pid_t process() const { return process_; }
   State state() const { return state_; }
   /// Since when it waits, CLOCK_MONOTONIC.
   int64_t waiting_since_ns() const { return waiting_since_ns_; }
@@ -78,6 +82,10 @@ class Channel {
   const Message* assigned_or_null() const { return state_ == State::kAssigned ? &message_ : nullptr; }
   /// The caller has all of it: forgets the message.
   void finish_fetch();
+  /// The caller does something with this channel again: then he has what was delivered.
+  void settle() {
+    if (state_ == State::kDelivered) become_idle();
+  }
 
   /// Ends a wait. True: it was cancelled. False: there was none, or it has been served already (and wait_done() called).
   bool cancel();
@@ -92,6 +100,12 @@ class Channel {
   virtual void wait_done(int code) = 0;
   /// A wait has begun; the derived class arms its timer if there is a deadline.
   virtual void wait_begun() = 0;
+  /// Whether the task is gone without having read what was delivered.
+  virtual bool died_without_reading() { return false; }
+
+  /// For wait_done(): the assigned message goes out with the news. It is kept until it is known to have been read,
+  /// but does not keep its queue alive any more.
+  void mark_delivered();
 
   /// A waiting receiver, out of its list by now, is offered `message` of `queue`. True: it is his, and the wait is
   /// over. False: nobody is there any more; `message` is unchanged and goes to the next. As is, the channel keeps
@@ -110,6 +124,7 @@ class Channel {
   Status hold(uint64_t bytes);
 
   const uid_t uid_;
+  const pid_t process_;
   MemoryBudget& budget_;
   State state_ = State::kIdle;
   std::shared_ptr<QueueInode> queue_;  // where it waits, or where its assigned message came from

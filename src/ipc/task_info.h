@@ -32,7 +32,8 @@ class TaskInfo {
   /// The thread's process (tgid), or 0.
   virtual pid_t process_of(TaskId task) = 0;
 
-  /// The kernel's `prio`: 0 to 99 real-time, 100 to 139 by nice; the smaller is served first (SPEC E7).
+  /// The kernel's `prio`: -1 deadline, 0 to 99 real-time, 100 to 139 by nice; the smaller is served first (SPEC E7).
+  /// Without what a priority-inheriting lock lends the task at the moment.
   virtual int rank_of(TaskId task) = 0;
 
   /// capable(CAP_SYS_RESOURCE): the effective capability in the initial user namespace.

@@ -2,6 +2,8 @@
 #include "daemon/proc_text.h"
 
 #include <gtest/gtest.h>
+#include <linux/sched.h>
+#include <sched.h>
 
 namespace mqueuefs::daemon {
 namespace {
@@ -41,18 +43,12 @@ TEST(ProcText, MissingStatusFieldsAllowLeast) {
 }
 
 TEST(ProcText, PriorityOfNiceAndRealTime) {
-  const auto stat = [](const std::string& name, int priority) {
-    return "12 (" + name + ") S 1 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 " + std::to_string(priority) +
-           " 0 1 0 99";
-  };
-  EXPECT_EQ(kernel_priority(stat("sh", 20)), 120);
-  EXPECT_EQ(kernel_priority(stat("sh", 39)), 139);
-  EXPECT_EQ(kernel_priority(stat("sh", 0)), 100);
-  EXPECT_EQ(kernel_priority(stat("sh", -2)), 98) << "SCHED_FIFO 1";
-  EXPECT_EQ(kernel_priority(stat("sh", -100)), 0) << "SCHED_FIFO 99";
-  EXPECT_EQ(kernel_priority(stat("a) S 1 1 1 1 1 1 1 1 1 1 1 1 1 1 -100 (", 20)), 120) << "a name that lies";
-  EXPECT_EQ(kernel_priority("12 (sh) S 1"), std::nullopt);
-  EXPECT_EQ(kernel_priority(""), std::nullopt);
+  EXPECT_EQ(kernel_priority(SCHED_OTHER, 0, 0), 120);
+  EXPECT_EQ(kernel_priority(SCHED_OTHER, 19, 0), 139);
+  EXPECT_EQ(kernel_priority(SCHED_BATCH, -20, 0), 100);
+  EXPECT_EQ(kernel_priority(SCHED_FIFO, 0, 1), 98);
+  EXPECT_EQ(kernel_priority(SCHED_RR, 0, 99), 0);
+  EXPECT_EQ(kernel_priority(SCHED_DEADLINE, 0, 0), -1);
 }
 
 TEST(ProcText, MessageQueueLimit) {

@@ -216,7 +216,7 @@ TEST_F(QueueIoctlTest, SeveralAreSentAndReceivedAtOnce) {
             EMSGSIZE);
   const IoctlReply reply = run(file(), QueueIoctl::kReceiveMany, bytes(wanted, string(100, '?')));
   EXPECT_EQ(reply.outcome, 2);
-  EXPECT_EQ(reply.taken.size(), 2u);
+  EXPECT_EQ(reply.further.size(), 2u);
   EXPECT_EQ(answer, bytes(control::ManyHeader{2, 16}) +
                         bytes(control::ManyEntry{2, 3}, string("two\0\0\0\0\0", 8)) +
                         bytes(control::ManyEntry{1, 3}, string("one\0\0\0\0\0", 8)))
@@ -239,7 +239,7 @@ TEST_F(QueueIoctlTest, WhatDoesNotFitGoesThroughTheChannel) {
   EXPECT_EQ(receive(file(), {.buffer_size = 16}, 3).error, EINVAL) << "and is not lost";
   const IoctlReply reply = receive(file(), {.buffer_size = 16, .channel = 7}, 3);
   EXPECT_EQ(reply.outcome, control::kInPieces);
-  EXPECT_TRUE(reply.taken.empty());
+  EXPECT_FALSE(reply.taken.has_value());
   EXPECT_EQ(answered<control::ReceiveHeader>().total, 6u);
   EXPECT_EQ(answered<control::ReceiveHeader>().priority, 4u);
   EXPECT_EQ(assigned(*queue, channel), "4:abcdef");
@@ -249,11 +249,57 @@ TEST_F(QueueIoctlTest, AnAnswerThatIsNotDeliveredCanBeUndone) {
   ASSERT_EQ(send(file(), "first").error, 0);
   ASSERT_EQ(send(file(), "second").error, 0);
   const IoctlReply reply = receive(file());
-  ASSERT_EQ(reply.taken.size(), 1u);
-  const auto& [info, offset] = reply.taken[0];
+  ASSERT_TRUE(reply.taken.has_value());
+  const auto& [info, offset] = *reply.taken;
   const auto payload = ipc::bytes_of(answer).subspan(offset, info.size);
   queue->give_back({info, {payload.begin(), payload.end()}});
   EXPECT_EQ(ipc::IpcTest::receive(*queue), "0:first");
+}
+
+TEST_F(QueueIoctlTest, DirectSendIsThePayloadAlone) {
+  const auto send_direct = [&](OpenFile& on, uint32_t priority, const string& payload) {
+    return run_command(on, static_cast<unsigned>(control::send_direct_ioctl(priority, payload.size())), payload);
+  };
+  EXPECT_EQ(send_direct(file(O_RDONLY), 1, string(17, 'x')).error, EBADF) << "before the length";
+  EXPECT_EQ(send_direct(file(), 1, string(17, 'x')).error, EMSGSIZE);
+  EXPECT_EQ(send_direct(file(O_WRONLY), 1, "low").error, 0);
+  EXPECT_EQ(send_direct(file(), control::kMaxDirectPriority, "high").error, 0);
+  EXPECT_EQ(send_direct(file(), 1, "no room").error, EAGAIN);
+  EXPECT_EQ(ipc::IpcTest::receive(*queue), "255:high");
+  EXPECT_EQ(ipc::IpcTest::receive(*queue), "1:low");
+  const auto of_other_size = static_cast<unsigned>(control::send_direct_ioctl(0, 5));
+  EXPECT_EQ(run_command(file(), of_other_size, "four").error, EINVAL);
+}
+
+TEST_F(QueueIoctlTest, DirectReceiveIsThePayloadAlone) {
+  const auto receive_direct = [&](OpenFile& on, size_t size) {
+    return run_command(on, static_cast<unsigned>(control::receive_direct_ioctl(size)), string(size, '?'));
+  };
+  EXPECT_EQ(receive_direct(file(O_WRONLY), 15).error, EBADF) << "before the length";
+  EXPECT_EQ(receive_direct(file(), 15).error, EMSGSIZE);
+  EXPECT_EQ(receive_direct(file(), 16).error, EAGAIN);
+  ASSERT_EQ(send(file(), "0123456789abcdef", {.priority = 32767}).error, 0);
+  ASSERT_EQ(send(file(), "").error, 0);
+  IoctlReply reply = receive_direct(file(O_RDONLY), 100);
+  EXPECT_EQ(answer, "0123456789abcdef");
+  EXPECT_EQ(control::direct_size(reply.outcome), 16u);
+  EXPECT_EQ(control::direct_priority(reply.outcome), 32767u);
+  ASSERT_TRUE(reply.taken.has_value()) << "to be undone";
+  reply = receive_direct(file(), 16);
+  EXPECT_EQ(reply.error, 0);
+  EXPECT_EQ(reply.outcome, 0) << "empty, priority 0";
+}
+
+TEST_F(QueueIoctlTest, AReceiverMayAllowTheMessageWithTheNews) {
+  constexpr control::ReceiveHeader kWait{
+      .flags = control::kMayWait | control::kWithNews, .buffer_size = 16, .channel = 7};
+  ASSERT_EQ(receive(file(), kWait).outcome, control::kWaiting);
+  EXPECT_EQ(channel.wait_request().inline_bytes, control::kMaxNewsBytes);
+  ASSERT_EQ(send(file(), "x").error, 0);
+  channel.finish_fetch();
+  ASSERT_EQ(receive(file(), {.flags = control::kMayWait, .buffer_size = 16, .channel = 7}).outcome,
+            control::kWaiting);
+  EXPECT_EQ(channel.wait_request().inline_bytes, 0u);
 }
 
 TEST_F(QueueIoctlTest, GetAttributesNeedsNoAccess) {

@@ -33,10 +33,16 @@ class FakeChannel : public Channel {
   ~FakeChannel() override { abandon(); }
 
   std::vector<int> done;  ///< the codes of wait_done
+  bool sends_message = false;  ///< with the news
+  bool unread = false;
   int begun = 0;
 
  private:
-  void wait_done(int code) override { done.push_back(code); }
+  void wait_done(int code) override {
+    done.push_back(code);
+    if (sends_message && assigned_or_null() != nullptr) mark_delivered();
+  }
+  bool died_without_reading() override { return unread; }
   void wait_begun() override { begun++; }
 };
 

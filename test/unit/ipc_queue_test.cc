@@ -306,5 +306,51 @@ TEST_F(IpcTest, LeastRecentlyUsedSegmentsAreUnmapped) {
   for (int i = 0; i < 5; i++) EXPECT_EQ(receive(*queues[static_cast<size_t>(i)]), "0:" + std::to_string(i));
 }
 
+TEST_F(IpcTest, WhatWasDeliveredUnreadGoesBackToItsPlace) {
+  const QueuePointer queue = create("q");
+  {
+    FakeChannel channel(budget);
+    channel.sends_message = true;
+    channel.unread = true;
+    wait_to_receive(*queue, channel);
+    ASSERT_EQ(send(*queue, "first"), 0);
+    ASSERT_EQ(send(*queue, "second"), 0);
+    EXPECT_EQ(queue->curmsgs(), 1u);
+    EXPECT_EQ(channel.state(), Channel::State::kDelivered);
+  }
+  EXPECT_EQ(receive(*queue), "0:first");
+  EXPECT_EQ(receive(*queue), "0:second");
+}
+
+TEST_F(IpcTest, WhatWasDeliveredAndReadIsGone) {
+  const QueuePointer queue = create("q");
+  const uint64_t used_before = budget.used(1000);
+  FakeChannel channel(budget);
+  channel.sends_message = true;
+  wait_to_receive(*queue, channel);
+  ASSERT_EQ(send(*queue, "first"), 0);
+  channel.settle();
+  EXPECT_EQ(channel.state(), Channel::State::kIdle);
+  EXPECT_EQ(budget.used(1000), used_before);
+  wait_to_receive(*queue, channel);
+  ASSERT_EQ(send(*queue, "second"), 0);
+  channel.abandon();
+  EXPECT_EQ(queue->curmsgs(), 0u);
+}
+
+TEST_F(IpcTest, WhatWasDeliveredDoesNotKeepItsQueue) {
+  QueuePointer queue = create("q");
+  ASSERT_TRUE(queue->open_handle());
+  FakeChannel channel(budget);
+  channel.sends_message = true;
+  channel.unread = true;
+  wait_to_receive(*queue, channel);
+  ASSERT_EQ(send(*queue, "x"), 0);
+  ASSERT_TRUE(superblock().unlink("q"));
+  queue->close_handle();
+  EXPECT_EQ(ipc_namespace->charged_bytes(1000), 0u);
+  channel.abandon();  // nowhere to go back to
+}
+
 }  // namespace
 }  // namespace mqueuefs::ipc
