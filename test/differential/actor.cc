@@ -327,6 +327,9 @@ class Step {
       case Kind::kList:
         return list();
       case Kind::kSetFsuid:
+        // The real one with it: the kernel charges a new queue to that, the emulation to the other (mqueuefs(5)). This
+        // thread's alone, which libc's setresuid() would not do.
+        syscall(SYS_setresuid, static_cast<uid_t>(o_.value[0]), -1, -1);
         setfsuid(static_cast<uid_t>(o_.value[0]));
         return result(0);
       case Kind::kNice:
