@@ -327,9 +327,10 @@ class Step {
       case Kind::kList:
         return list();
       case Kind::kSetFsuid:
-        // The real one with it: the kernel charges a new queue to that, the emulation to the other (mqueuefs(5)). This
-        // thread's alone, which libc's setresuid() would not do.
-        syscall(SYS_setresuid, static_cast<uid_t>(o_.value[0]), -1, -1);
+        // The kernel charges a new queue to the real one, the emulation to this (mqueuefs(5)): so there the real one
+        // goes with it. Of this thread alone, which libc's setresuid() would not do.
+        if (shared_.account != 0)
+          syscall(SYS_setresuid, shared_.account + static_cast<uid_t>(o_.value[0]), -1, -1);
         setfsuid(static_cast<uid_t>(o_.value[0]));
         return result(0);
       case Kind::kNice:
@@ -341,6 +342,8 @@ class Step {
         return start_thread();
       case Kind::kExec: {
         const std::string actor = std::to_string(&slot_ - shared_.slots);
+        // Its fsuid is its effective uid then, which is root's.
+        if (shared_.account != 0) syscall(SYS_setresuid, shared_.account, -1, -1);
         execl("/proc/self/exe", "differential", "--after-exec", actor.c_str(), nullptr);
         return result(-1);
       }

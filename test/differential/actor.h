@@ -35,6 +35,7 @@ struct ProcessSlot {
 struct Shared {
   std::atomic<uint32_t> bell{0};
   std::atomic<int> leader_state{0};  ///< 1: ready; 2: failed, see `failure`
+  uid_t account = 0;  ///< the kernel only: whose RLIMIT_MSGQUEUE this sandbox uses, a real uid of its own
   unsigned fuse_connection = 0;      ///< what to abort if the file system hangs; 0: none
   char failure[512] = "";
   char mount_dir[256] = "";

@@ -135,6 +135,7 @@ void run_leader(const char* dir) {
   const auto account = static_cast<uid_t>(300'000 + std::hash<std::string>()(dir) % 100'000'000);
   if (is_kernel && setresuid(account, static_cast<uid_t>(-1), static_cast<uid_t>(-1)) != 0)
     fail(shared, "an account of one's own");
+  shared->account = is_kernel ? account : 0;
   umask(0);
   // Not on one machine and missing on the other: it raises the limits on attributes.
   prctl(PR_CAPBSET_DROP, kCapSysResource, 0, 0, 0);

@@ -41,7 +41,7 @@ bool World::allows(const Operation& operation) const {
     case Kind::kKill:
       return process.alive;
     case Kind::kSignal:
-      return exists(operation.actor);
+      return exists(operation.actor) && (operation.value[0] == 0 || may_restart(operation.actor));
     default:
       return is_ready(operation.actor);
   }
@@ -186,6 +186,22 @@ void Lockstep::update_world(const Operation& o, const Outcomes& outcomes) {
   }
   for (const auto& [actor, outcome] : outcomes)
     world_.blocked[actor] = false;
+  switch (o.kind) {
+    case Kind::kOpen:
+    case Kind::kOpenFile:
+    case Kind::kMqClose:
+    case Kind::kClose:
+    case Kind::kDup:
+    case Kind::kDup2:
+    case Kind::kSetattr:
+    case Kind::kSetNonblock:
+      world_.disturbed = true;
+      break;
+    default:
+      break;
+  }
+  if (std::none_of(std::begin(world_.blocked), std::end(world_.blocked), [](bool is) { return is; }))
+    world_.disturbed = false;
 }
 
 std::optional<Difference> Lockstep::step(const Operation& o, Outcomes& outcomes) {

@@ -5,6 +5,8 @@
 // counts: who finished, with which outcome, and who is blocked.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -23,10 +25,17 @@ struct World {
   };
   Process processes[kMaxProcesses];
   bool blocked[kActors] = {};
+  /// Somebody is blocked, and since then a call may have changed what his own would do if it began now.
+  bool disturbed = false;
 
   bool exists(int actor) const {
     const Process& process = processes[actor / kMaxThreads];
     return process.alive && (actor % kMaxThreads == 0 || process.has_second_thread);
+  }
+  /// A blocked call under SA_RESTART: the kernel begins it anew, at the end of the line, on what the descriptor is by
+  /// then; the emulation's goes on (mqueuefs(5)). Where that is the same.
+  bool may_restart(int actor) const {
+    return !blocked[actor] || (!disturbed && std::count(std::begin(blocked), std::end(blocked), true) == 1);
   }
   bool is_ready(int actor) const { return exists(actor) && !blocked[actor]; }
   /// A step that makes no sense now is left out (after others were cut away).
