@@ -588,7 +588,7 @@ void QueueInode::serve_waiter(const SharedQueue& queue, Channel& channel, const 
   Status sent;
   const bool there = channel.admit();
   if (there) {
-    sent = queue.send_reserved(kOwnSeat, channel.message_.info.priority, channel.message_.payload, after);
+    sent = queue.send_granted(kOwnSeat, channel.message_.info.priority, channel.message_.payload, after);
   } else {
     sent = queue.drop_reserved(after);
   }

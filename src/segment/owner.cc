@@ -87,6 +87,13 @@ Status SharedQueue::send_reserved(Seat seat, uint32_t priority, std::span<const 
   return sent;
 }
 
+Status SharedQueue::send_granted(Seat seat, uint32_t priority, std::span<const std::byte> message,
+                                 Aftermath& after) const {
+  const Status sent = send_from(seat, priority, message, Place::kGranted, after);
+  if (sent) store(header().reserved_places, load(header().reserved_places) - 1);
+  return sent;
+}
+
 Status SharedQueue::drop_reserved(Aftermath& after) const {
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto state = settled(after);

@@ -70,7 +70,7 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
         next.kind = Kind::kHand;
         next.argument = index;
         next.tail = *receiver + 1;
-        if (place == Place::kReserved) {
+        if (place != Place::kNew) {
           next.count--;
           if (state->has(kSendersWait)) next.flags &= ~uint32_t{kPoll};
         }
@@ -78,7 +78,7 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
         if (const Applied applied = apply(next, after); applied == Applied::kBroken) return broken("segment: hand-over");
         // The place that was reserved is free for who waits for one; his message is not there for who polls unless he
         // is told.
-        if (place == Place::kReserved && state->has(kSendersWait)) {
+        if (place != Place::kNew && state->has(kSendersWait)) {
           after.tell_owner = after.tell_owner || state->has(kPoll);
           static_cast<void>(settled(after));
         }
@@ -87,9 +87,10 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
       }
       next.flags &= ~uint32_t{kReceiversWait};
     }
-    const bool notifies = state->has(kNotify) && state->empty();
+    const bool notifies = place != Place::kGranted && state->has(kNotify) && state->empty();
     if (notifies) next.flags &= ~uint32_t{kNotify};
-    next.flags &= ~uint32_t{kPoll};
+    const bool is_edge = place != Place::kGranted && state->has(kPoll);
+    if (is_edge) next.flags &= ~uint32_t{kPoll};
     if (place == Place::kNew) next.count++;
     if (const Status placed = place_in_list(*state, index, next); !placed) {
       if (placed.code() == EAGAIN) continue;
@@ -103,7 +104,7 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
       store(slot(state->tail).next, make_link(index, next.version));
     }
     store(mine.bytes_sent, load(mine.bytes_sent) + load(sent.size));
-    if (state->has(kPoll)) after.tell_owner = true;
+    if (is_edge) after.tell_owner = true;
     if (notifies) after.used_notification = true;
     note_change();
     return {};

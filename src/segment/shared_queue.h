@@ -150,6 +150,9 @@ class SharedQueue {
   /// The owner's wait_for_place() was served.
   void take_granted_place() const;
   Status send_reserved(Seat seat, uint32_t priority, std::span<const std::byte> payload, Aftermath& after) const;
+  /// As send_reserved(), into a place that was granted to one who waited: as his admission it uses up no notification
+  /// and is nothing new for who polls (pipelined_receive of ipc/mqueue.c).
+  Status send_granted(Seat seat, uint32_t priority, std::span<const std::byte> payload, Aftermath& after) const;
   Status drop_reserved(Aftermath& after) const;
 
   /// Sets or clears kNotify or kPoll.
@@ -254,7 +257,7 @@ class SharedQueue {
   void free_slot(uint32_t slot) const;
 
   // send.cc, receive.cc, wait.cc
-  enum class Place { kNew, kReserved };
+  enum class Place { kNew, kReserved, kGranted };
   Status check_message(uint32_t priority, size_t size) const;
   void fill(uint32_t slot, uint32_t priority, std::span<const std::byte> payload) const;
   Status send_from(Seat seat, uint32_t priority, std::span<const std::byte> payload, Place place,

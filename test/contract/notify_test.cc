@@ -244,6 +244,23 @@ TEST_F(Notify, F4_NotWhereAReceiverWaits) {
   });
 }
 
+TEST_F(Notify, F4_NotByASenderWhoIsAdmitted) {
+  in_new_namespace([](const std::string&) {
+    const UniqueFd fd(create_queue("a", 1, 16));
+    ASSERT_OK(send(fd.get(), "first"));
+    Companion sender([&] { EXPECT_OK(send(fd.get(), "second")); });
+    ASSERT_TRUE(wait_until_asleep(sender.pid()));
+    const sigevent event{.sigev_signo = 0, .sigev_notify = SIGEV_SIGNAL};
+    ASSERT_OK(mq().notify(fd.get(), &event));
+    EXPECT_EQ("first", receive_text(fd.get())) << "and the second takes its place";
+    sender.join();
+    EXPECT_ERRNO(EBUSY, mq().notify(fd.get(), &event)) << "it is not used up";
+    EXPECT_EQ("second", receive_text(fd.get()));
+    ASSERT_OK(send(fd.get(), "third"));
+    EXPECT_OK(mq().notify(fd.get(), &event)) << "now it is";
+  });
+}
+
 TEST_F(Notify, F4_NoneAndSignalZeroAreUsedUpToo) {
   in_new_namespace([](const std::string&) {
     const UniqueFd fd = make_queue();
