@@ -62,7 +62,12 @@ Status mount_namespace(Connection& connection, const char* namespace_name, const
   if (!reply && reply.code() != EOPNOTSUPP) return reply.error();
   if (reply) {
     // Not libc's move_mount(), which is younger than many a libc that this is loaded beside.
-    if (syscall(SYS_move_mount, reply->fd.get(), "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) == 0) return {};
+    if (syscall(SYS_move_mount, reply->fd.get(), "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) == 0) {
+      // Any request: when it is answered the daemon has closed its own descriptor of the mount, with which an umount(2)
+      // that follows at once would be EBUSY.
+      static_cast<void>(connection.request(Type::kWithdraw, {}).ok());
+      return {};
+    }
     if (errno != EPERM || geteuid() == 0) return last_error("move_mount");
   }
   control::AdoptMount adopt{};
