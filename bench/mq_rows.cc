@@ -312,7 +312,10 @@ long permitted_depth() {
   setrlimit(RLIMIT_MSGQUEUE, &limit);
   constexpr long kDeepest = 65'536;
   if (limit.rlim_cur == RLIM_INFINITY) return kDeepest;
-  return std::min<long>(kDeepest, static_cast<long>(limit.rlim_cur / (kShort + 48 + 48)));
+  // Others of this user have queues, too.
+  long depth = 16;
+  while (depth < kDeepest && static_cast<rlim_t>(2 * depth) * (kShort + 48 + 48) < limit.rlim_cur) depth *= 2;
+  return depth;
 }
 
 long permitted_size(long wished) {
