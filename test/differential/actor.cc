@@ -329,6 +329,8 @@ class Step {
       case Kind::kSetFsuid:
         // The kernel charges a new queue to the real one, the emulation to this (mqueuefs(5)): so there the real one
         // goes with it. Of this thread alone, which libc's setresuid() would not do.
+        // It sets the fsuid, too, but not the capabilities that come and go with that.
+        setfsuid(static_cast<uid_t>(o_.value[0]));
         if (shared_.account != 0)
           syscall(SYS_setresuid, shared_.account + static_cast<uid_t>(o_.value[0]), -1, -1);
         setfsuid(static_cast<uid_t>(o_.value[0]));
