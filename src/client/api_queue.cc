@@ -12,6 +12,7 @@
 #include "client/call.h"
 #include "client/mapped_queues.h"
 #include "client/queue.h"
+#include "client/queue_file.h"
 #include "client/user_memory.h"
 #include "mqueuefs/mqueuefs.h"
 
@@ -124,6 +125,14 @@ mqd_t mqueuefs_open_in(const char* namespace_name, const char* name, int oflag, 
 int mqueuefs_close(mqd_t queue) {
   descriptor_closes(queue);
   return static_cast<int>(syscall(SYS_close, queue));
+}
+
+int mqueuefs_map(mqd_t queue) {
+  Call call;
+  if (!may_be_queue(queue)) return call.fail(EBADF);
+  if (map_queue(queue)) return 0;
+  const int flags = fcntl(queue, F_GETFL);
+  return call.fail(flags < 0 || (flags & O_ACCMODE) != O_RDWR ? EBADF : ENOTSUP);
 }
 
 int mqueuefs_unlink(const char* name) { return unlink_in(own_namespace(), name); }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -40,6 +41,7 @@ struct Process {
 };
 
 constinit std::atomic<Process*> process{nullptr};
+constinit std::atomic<bool> seen{false};  // whether descriptors are closed in our sight
 constinit thread_local ThreadRecord* own_record __attribute__((tls_model("initial-exec"))) = nullptr;
 
 // Memory of zeros, again so in a child. Null: none.
@@ -242,11 +244,17 @@ MappedQueue* mapping_for(Process& own, int fd) {
 
 }  // namespace
 
+void closing_is_seen() { seen.store(true); }
+
 bool mapping_is_wanted() {
+  if (!seen.load(std::memory_order_relaxed)) return false;
   static constinit std::atomic<int> wanted{0};
   if (wanted.load(std::memory_order_relaxed) == 0) {
     const char* const chosen = secure_getenv("MQUEUEFS_MAP");
-    wanted.store(chosen != nullptr && chosen[0] == '0' && chosen[1] == '\0' ? -1 : 1);
+    const bool off = chosen != nullptr && strcmp(chosen, "0") == 0;
+    const bool odd = chosen != nullptr && strcmp(chosen, "odd") == 0;
+    if (odd) return getpid() % 2 != 0;  // another answer in a child
+    wanted.store(off ? -1 : 1);
   }
   return wanted.load(std::memory_order_relaxed) > 0;
 }
@@ -290,9 +298,9 @@ bool is_known(int fd) {
 }
 
 bool map_queue(int fd) {
-  if (fd < 0 || static_cast<uint32_t>(fd) / kPageEntries >= kPages || !mapping_is_wanted()) return false;
+  if (fd < 0 || static_cast<uint32_t>(fd) / kPageEntries >= kPages) return false;
   Entry* entry = entry_of(fd);
-  if (entry != nullptr && entry->load(std::memory_order_relaxed) != nullptr) return false;
+  if (entry != nullptr && entry->load(std::memory_order_relaxed) != nullptr) return static_cast<bool>(QueueUse(fd));
   const int saved = errno;
   Process* const own = make_once(process);
   Page* const page = own != nullptr ? make_once(own->pages[static_cast<uint32_t>(fd) / kPageEntries]) : nullptr;

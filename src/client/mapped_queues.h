@@ -77,7 +77,7 @@ class QueueUse {
 bool is_known(int fd);
 
 /// Maps the queue of `fd`, if it has not been tried before and the daemon agrees: then a QueueUse will find it.
-/// True: it was mapped just now. May take some system calls, and a request to the daemon. Does not change errno.
+/// True: it is mapped now. May take some system calls, and a request to the daemon. Does not change errno.
 bool map_queue(int fd);
 
 /// Whoever knows that descriptors are about to be closed or replaced says so before. Async-signal-safe.
@@ -85,7 +85,10 @@ void descriptor_closes(int fd);
 /// first to last, both included.
 void descriptors_close(unsigned first, unsigned last);
 
-/// For a process that wants everything through the daemon (MQUEUEFS_MAP=0).
+/// $MQUEUEFS_MAP: "0" sends everything through the daemon, "odd" what processes with an even number do.
+///
+/// Nobody maps by itself as long as descriptors are closed unseen: the preload library's interposed functions see it.
 bool mapping_is_wanted();
+void closing_is_seen();
 
 }  // namespace mqueuefs::client

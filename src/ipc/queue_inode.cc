@@ -145,7 +145,13 @@ uint32_t QueueInode::curmsgs() {
   const auto stranded = static_cast<uint32_t>(stranded_.size());
   if (!segment_.made()) return stranded;
   const auto queue = segment();
-  return queue ? stranded + queue->messages() : stranded;
+  if (!queue) return stranded;
+  // A place that was freed for a waiting sender is never seen as free.
+  Aftermath after;
+  static_cast<void>(queue->look(after).ok());
+  const uint32_t messages = queue->messages();
+  settle(*queue, after, {});
+  return stranded + messages;
 }
 
 uint64_t QueueInode::qsize() {

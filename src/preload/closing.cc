@@ -32,6 +32,7 @@ int (*real_close)(int) = nullptr;
 int (*real_fclose)(FILE*) = nullptr;
 
 __attribute__((constructor)) void find_real_functions() {
+  mqueuefs::client::closing_is_seen();
   real_close = reinterpret_cast<int (*)(int)>(dlsym(RTLD_NEXT, "close"));
   real_fclose = reinterpret_cast<int (*)(FILE*)>(dlsym(RTLD_NEXT, "fclose"));
 }
