@@ -48,7 +48,7 @@ struct ThreadRecord {
 };
 
 /// Where MappedQueue::spin_rounds begins.
-inline constexpr uint32_t kFirstSpinRounds = 64;
+inline constexpr uint32_t kFirstSpinRounds = 128;
 
 /// While one lives, the thread works on the queue of a descriptor, at its own seat.
 ///

@@ -40,10 +40,13 @@ constexpr int64_t kNsPerSecond = 1'000'000'000;
 // ---- looking ----
 
 // Between two looks the other side must be able to work with the line of the state in its own cache.
-constexpr uint32_t kPausesPerLook = 16;
-constexpr uint32_t kMostSpinRounds = 256;
-// Once in so many waits a mapping that has learnt not to look tries it again.
-constexpr uint32_t kRetryEvery = 16;
+constexpr uint32_t kPausesPerLook = 8;
+constexpr uint32_t kMostSpinRounds = 512;
+// Once in so many waits a mapping that has learnt not to look tries it again, for longer than it takes to wake the other.
+constexpr uint32_t kRetryEvery = 32;
+constexpr uint32_t kTrySpinRounds = 256;
+constexpr uint32_t kLeastSpinRounds = 40;
+static_assert(kRetryEvery <= kLeastSpinRounds);
 
 void pause() {
 #if defined(__x86_64__)
@@ -57,11 +60,11 @@ void pause() {
 template <typename Ready>
 bool spin(MappedQueue& mapping, Ready ready) {
   uint32_t rounds = mapping.spin_rounds.load(std::memory_order_relaxed);
-  if (rounds < kRetryEvery) {
+  if (rounds < kLeastSpinRounds) {
     // Counting up to the next try.
     mapping.spin_rounds.store(rounds + 1, std::memory_order_relaxed);
     if (rounds + 1 < kRetryEvery) return false;
-    rounds = kRetryEvery;
+    rounds = kTrySpinRounds;
   }
   for (uint32_t round = 0; round < rounds; ++round) {
     for (uint32_t pauses = 0; pauses < kPausesPerLook; ++pauses) pause();
@@ -69,7 +72,7 @@ bool spin(MappedQueue& mapping, Ready ready) {
     mapping.spin_rounds.store(std::min(rounds * 2, kMostSpinRounds), std::memory_order_relaxed);
     return true;
   }
-  mapping.spin_rounds.store(rounds > kRetryEvery ? rounds / 2 : 0, std::memory_order_relaxed);
+  mapping.spin_rounds.store(rounds / 2 > kLeastSpinRounds ? rounds / 2 : 0, std::memory_order_relaxed);
   return false;
 }
 
@@ -255,9 +258,17 @@ class Operation {
 std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
   Operation operation(queue, deadline);
   if (!operation.possible()) return std::nullopt;
+  const uint32_t maxmsg = operation.attributes().maxmsg;
   return operation.run(
       [&] { return operation.queue().try_send(operation.seat(), priority, message, operation.after()); },
-      [&] { return operation.queue().has_room(); },
+      // While others are at it, it is better to let them than to take each place at once: the line of the state goes back
+      // and forth between the processors less often.
+      [&, before = maxmsg]() mutable {
+        const uint32_t taken = operation.queue().places_taken();
+        const bool ready = taken < maxmsg && (taken == before || 2 * taken <= maxmsg);
+        before = taken;
+        return ready;
+      },
       [&](uint32_t rank) {
         return operation.queue().wait_to_send(operation.seat(), priority, message, rank, kSends, operation.thread(),
                                               operation.after());
@@ -273,6 +284,7 @@ std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> b
   Operation operation(queue, deadline);
   if (!operation.possible()) return std::nullopt;
   const size_t msgsize = operation.attributes().msgsize;
+  const uint32_t maxmsg = operation.attributes().maxmsg;
   if (buffer.size() < msgsize) return Result<Received>(Error{EMSGSIZE, "receive"});
   buffer = buffer.first(msgsize);
   if (!writable(buffer.data(), buffer.size())) return std::nullopt;
@@ -284,7 +296,12 @@ std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> b
   };
   const auto status = operation.run(
       [&] { return note(operation.queue().try_receive(operation.seat(), buffer, operation.after())); },
-      [&] { return !operation.queue().seems_empty(); },
+      [&, before = uint32_t{0}]() mutable {
+        const uint32_t taken = operation.queue().places_taken();
+        const bool ready = taken > 0 && (taken == before || 2 * taken >= maxmsg);
+        before = taken;
+        return ready;
+      },
       [&](uint32_t rank) {
         return operation.queue().wait_to_receive(operation.seat(), rank, kReceives, operation.thread(),
                                                  operation.after());

@@ -9,12 +9,17 @@
 
 namespace mqueuefs {
 
-MessageInfo SharedQueue::copy_out(uint32_t index, std::span<std::byte> buffer) const {
+MessageInfo SharedQueue::info_of(uint32_t index) const {
   const Slot& taken = slot(index);
   MessageInfo info;
   info.priority = load(taken.priority) % kPriorities;
   info.size = std::min(load(taken.size), attributes_.msgsize);
   info.sequence = load(taken.published);
+  return info;
+}
+
+MessageInfo SharedQueue::copy_out(uint32_t index, std::span<std::byte> buffer) const {
+  const MessageInfo info = info_of(index);
   const size_t bytes = std::min<size_t>(info.size, buffer.size());  // read once more: it may have grown
   copy_shared(buffer.data(), payload(index), bytes);
   return info;
@@ -121,7 +126,7 @@ Result<MessageInfo> SharedQueue::front(Aftermath& after) const {
       if (best.code() == EAGAIN) continue;
       return best.error();
     }
-    const MessageInfo info = copy_out(best->slot, {});
+    const MessageInfo info = info_of(best->slot);
     if (still(*state)) return info;
   }
   return broken("segment: nobody gets through");

@@ -37,6 +37,9 @@
 #include "segment/format.h"
 #include "segment/state.h"
 
+// What every message passes through is inlined into the two calls: the room is one translation unit.
+#define MQUEUEFS_HOT __attribute__((always_inline)) inline
+
 namespace mqueuefs {
 
 /// A message without its payload. Higher priority first, then lower sequence first, is the order of receipt.
@@ -134,8 +137,7 @@ class SharedQueue {
   void wake_served() const;
 
   /// A look without taking part, for who waits for the one or the other to change: may be wrong by the next moment.
-  bool seems_empty() const;
-  bool has_room() const;
+  uint32_t places_taken() const;
 
   // --- for the segment's owner: one thread of one process ---
 
@@ -229,7 +231,7 @@ class SharedQueue {
   }
 
   // settle.cc
-  Result<State> settled(Aftermath& after) const;
+  MQUEUEFS_HOT Result<State> settled(Aftermath& after) const;
   Result<State> settle(State state, Aftermath& after) const;
   Applied apply(const State& state, Aftermath& after) const;
   Applied apply_admission(const State& state, Aftermath& after) const;
@@ -237,8 +239,8 @@ class SharedQueue {
   Applied apply_spill(const State& state) const;
   Applied apply_append(const State& state) const;
   Applied contradiction(const State& state) const;
-  bool still(const State& state) const;
-  bool decide(const State& before, State& next) const;
+  MQUEUEFS_HOT bool still(const State& state) const;
+  MQUEUEFS_HOT bool decide(const State& before, State& next) const;
   Status admit(const State& state) const;
   void serve(uint32_t waiter, uint64_t version, uint32_t slot, Aftermath& after) const;
   std::optional<uint32_t> best_waiter(uint32_t role) const;
@@ -252,28 +254,29 @@ class SharedQueue {
   Status verify_index() const;
 
   // slots.cc
-  Result<uint32_t> claim(Level& level) const;
-  void keep(Level& level, uint32_t slot) const;
+  MQUEUEFS_HOT Result<uint32_t> claim(Level& level) const;
+  MQUEUEFS_HOT void keep(Level& level, uint32_t slot) const;
   void free_slot(uint32_t slot) const;
 
   // send.cc, receive.cc, wait.cc
   enum class Place { kNew, kReserved, kGranted };
-  Status check_message(uint32_t priority, size_t size) const;
-  void fill(uint32_t slot, uint32_t priority, std::span<const std::byte> payload) const;
-  Status send_from(Seat seat, uint32_t priority, std::span<const std::byte> payload, Place place,
+  MQUEUEFS_HOT Status check_message(uint32_t priority, size_t size) const;
+  MQUEUEFS_HOT void fill(uint32_t slot, uint32_t priority, std::span<const std::byte> payload) const;
+  MQUEUEFS_HOT Status send_from(Seat seat, uint32_t priority, std::span<const std::byte> payload, Place place,
                    Aftermath& after) const;
-  Status send_slot(Level& level, uint32_t slot, Place place, Aftermath& after) const;
-  Status place_in_list(const State& state, uint32_t slot, State& next) const;
-  Result<uint32_t> next_of(const State& state, uint32_t slot) const;
+  MQUEUEFS_HOT Status send_slot(Level& level, uint32_t slot, Place place, Aftermath& after) const;
+  MQUEUEFS_HOT Status place_in_list(const State& state, uint32_t slot, State& next) const;
+  MQUEUEFS_HOT Result<uint32_t> next_of(const State& state, uint32_t slot) const;
   Result<uint32_t> recover_next(const State& state, uint32_t slot) const;
   struct Best;
-  Result<Best> best_message(const State& state) const;
-  Status take_out(const State& state, const Best& best, State& next) const;
+  MQUEUEFS_HOT Result<Best> best_message(const State& state) const;
+  MQUEUEFS_HOT Status take_out(const State& state, const Best& best, State& next) const;
   Result<uint32_t> take_waiter(Seat seat, uint32_t rank, uint32_t role, uint32_t process) const;
   void free_waiter(uint32_t waiter) const;
   bool begin_wait(uint32_t waiter, const State& state, uint32_t flag, Aftermath& after) const;
-  MessageInfo copy_out(uint32_t slot, std::span<std::byte> buffer) const;
-  void note_change() const;
+  MQUEUEFS_HOT MessageInfo info_of(uint32_t slot) const;
+  MQUEUEFS_HOT MessageInfo copy_out(uint32_t slot, std::span<std::byte> buffer) const;
+  MQUEUEFS_HOT void note_change() const;
   Result<uint32_t> slot_after(const State& state, const PeekPosition& position, uint64_t& patience) const;
   Result<uint32_t> list_after(const State& state, const PeekPosition& position, uint64_t& patience) const;
   void retire(Member& gone) const;

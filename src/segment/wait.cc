@@ -157,14 +157,14 @@ Result<Wait> SharedQueue::cancel_wait(uint32_t index, Aftermath& after) const {
 Result<MessageInfo> SharedQueue::handed_over(uint32_t index) const {
   const Wide word = load(waiter(index).word);
   if (state_of(word) != WaiterState::kDone || !is_slot(slot_of(word))) return broken("segment: hand-over");
-  return copy_out(slot_of(word), {});
+  return info_of(slot_of(word));
 }
 
 Result<MessageInfo> SharedQueue::finish_receive(Seat seat, uint32_t index, std::span<std::byte> buffer) const {
   Wide word = load(waiter(index).word);
   const uint32_t handed = slot_of(word);
   if (state_of(word) != WaiterState::kDone || !is_slot(handed)) return broken("segment: hand-over");
-  if (copy_out(handed, {}).size > buffer.size()) return Error{EMSGSIZE};
+  if (info_of(handed).size > buffer.size()) return Error{EMSGSIZE};
   Level& mine = level(seat);
   store(mine.round, load(mine.round) + 1);
   store(mine.taking, handed);
@@ -195,15 +195,7 @@ Status SharedQueue::give_back_handed(Seat seat, uint32_t index, Aftermath& after
   return {};
 }
 
-bool SharedQueue::seems_empty() const {
-  const State state = unpack(load(header().state));
-  return state.empty() && state.kind != Kind::kFirst && state.kind != Kind::kDead;
-}
-
-bool SharedQueue::has_room() const {
-  const State state = unpack(load(header().state));
-  return state.count < attributes_.maxmsg || state.kind == Kind::kDead;
-}
+uint32_t SharedQueue::places_taken() const { return unpack(load(header().state)).count; }
 
 void SharedQueue::finish_wait(Seat seat, uint32_t index) const {
   const bool cancelled = state_of(load(waiter(index).word)) == WaiterState::kIdle;

@@ -86,7 +86,7 @@ Result<MessageInfo> SharedQueue::peek(PeekPosition& position, uint32_t offset, s
       if (still(*state)) return broken("segment: list");
       continue;
     }
-    const MessageInfo info = copy_out(*found, {});
+    const MessageInfo info = info_of(*found);
     const size_t wanted = std::min(buffer.size(), size_t{info.size} - std::min(offset, info.size));
     copy_shared(buffer.data(), payload(*found) + offset, wanted);
     if (!still(*state)) continue;
