@@ -95,6 +95,9 @@ MQUEUEFS_OWN_6(mmap64, SYS_mmap)
 MQUEUEFS_OWN_2(munmap, SYS_munmap)
 #endif
 MQUEUEFS_OWN_3(madvise, SYS_madvise)
+MQUEUEFS_OWN_2(memfd_create, SYS_memfd_create)
+MQUEUEFS_OWN_2(ftruncate, SYS_ftruncate)
+MQUEUEFS_OWN_2(ftruncate64, SYS_ftruncate)
 MQUEUEFS_OWN_3(execve, SYS_execve)
 MQUEUEFS_OWN_2(clock_gettime, SYS_clock_gettime)
 

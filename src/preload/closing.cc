@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -79,7 +80,9 @@ MQUEUEFS_EXPORT void closefrom(int first) noexcept {
   descriptors_close(from, ~0U);
   if (syscall(SYS_close_range, from, ~0U, 0) == 0) return;
   // Before Linux 5.9.
-  for (long fd = from, most = sysconf(_SC_OPEN_MAX); fd < most; ++fd) syscall(SYS_close, fd);
+  rlimit most{};
+  if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &most) != 0) return;
+  for (rlim_t fd = from; fd < most.rlim_cur; ++fd) syscall(SYS_close, fd);
 }
 
 MQUEUEFS_EXPORT int munmap(void* address, size_t size) noexcept {
