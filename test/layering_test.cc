@@ -31,7 +31,7 @@ const std::map<std::string, Room> kRooms = {
     {"ipc", {{"base", "segment"}, {}}},
     {"control", {{"base", "segment", "ipc"}, {}}},
     {"fuse", {{"base", "segment", "ipc"}, {"control/queue_ioctl.h"}}},
-    {"seccomp", {{"base", "segment", "ipc"}, kMessageHeaders}},
+    {"seccomp", {{"base", "segment", "ipc"}, {"control/reactor.h"}}},
     {"daemon", {{"base", "segment", "ipc", "control", "fuse", "seccomp"}, {}}},
     {"client", {{"base", "segment"}, kMessageHeaders}},
     {"preload", {{"base", "segment", "client"}, kMessageHeaders}},
@@ -41,7 +41,7 @@ const std::map<std::string, Room> kRooms = {
 // First path component, or whole name, of a third-party header -> the rooms that may include it.
 const std::map<std::string, std::set<std::string>> kThirdParty = {
     {"fuse.h", {"fuse"}},       {"fuse_lowlevel.h", {"fuse"}},  {"fuse_opt.h", {"fuse"}},
-    {"fuse3", {"fuse"}},        {"CLI", {"cli"}},               {"nlohmann", {"cli"}},
+    {"fuse3", {"fuse"}},        {"CLI", {"cli"}},               {"nlohmann", {"cli", "seccomp"}},
     {"spdlog", {"daemon", "cli"}}, {"fmt", {"daemon", "cli"}},  {"seccomp.h", {"seccomp"}},
     {"gtest", {}},              {"gmock", {}},                  {"benchmark", {}},
 };

@@ -28,6 +28,8 @@ void add_limits(Program& program);
 void add_list(Program& program);
 void add_mount(Program& program);
 void add_ns(Program& program);
+void add_oci_config(Program& program);
+void add_oci_hook(Program& program);
 void add_peek(Program& program);
 void add_receive(Program& program);
 void add_remove(Program& program);

@@ -53,6 +53,8 @@ void add_daemon(Program& program) {
   command->add_flag("--foreground", options->foreground, "Stay in the foreground and log to standard error");
   command->add_option("--socket", options->socket_path, "Listen there; other commands look at $MQUEUEFS_SOCKET")
       ->option_text("PATH");
+  command->add_option("--oci-socket", options->oci_socket_path, "Where OCI runtimes hand over containers' system calls")
+      ->option_text("PATH");
   command->add_option("--max-user-memory", options->max_user_memory, "What the messages of one user may take")
       ->option_text("BYTES")
       ->transform(CLI::AsSizeValue(false));

@@ -13,6 +13,7 @@
 #include "cli/explain.h"
 #include "cli/output.h"
 #include "client/mount.h"
+#include "seccomp/filter.h"
 
 namespace mqueuefs::cli {
 namespace {
@@ -76,6 +77,9 @@ Status make_mounts_private() {
 std::string explain_new(const Attempt& attempt, Error error, const NewNamespace& what) {
   const std::string_view step = error.step != nullptr ? error.step : "";
   if (error.code == EEXIST) return attempt.text() + ": a namespace of that name exists (EEXIST)";
+  if (step == "seccomp" && error.code == EBUSY) {
+    return attempt.text() + ": system calls are caught here already, and only one can (EBUSY)";
+  }
   if (step == "unshare") {
     return attempt.text() + ": a new namespace needs privilege, or user namespaces that this system does not permit: " +
            describe_errno(error.code);
@@ -84,6 +88,23 @@ std::string explain_new(const Attempt& attempt, Error error, const NewNamespace&
     return attempt.text() + ": no directory " + printable(what.mount_dir) + " to mount at (ENOENT)";
   }
   return explain(attempt, error);
+}
+
+constexpr int kMostAttempts = 500;
+constexpr useconds_t kPause_us = 20'000;
+
+// The filter goes on last of all: what it catches is the command's.
+Status hand_over_system_calls(client::Connection& connection) {
+  auto listener = seccomp::install_filter();
+  if (!listener) return listener.error();
+  const control::AdoptListener request{};
+  for (int attempt = 0;; ++attempt) {
+    const auto adopted = connection.request(Type::kAdoptListener, control::bytes_of(request), {}, listener->get());
+    if (adopted) return {};
+    // So many at once that they have to wait for each other.
+    if (adopted.code() != EBUSY || attempt == kMostAttempts) return adopted.error();
+    usleep(kPause_us);
+  }
 }
 
 int execute(const Attempt& attempt, const std::vector<std::string>& command) {
@@ -108,7 +129,7 @@ int run_in_new_namespace(const NewNamespace& what) {
   }
   // Connected before anything is unshared: the daemon of where we come from is to serve it.
   std::optional<client::Connection> connection;
-  if (is_named || !what.mount_dir.empty()) {
+  if (is_named || !what.mount_dir.empty() || what.catch_system_calls) {
     connection = connect_to_daemon(attempt);
     if (!connection) return kFailure;
   }
@@ -130,11 +151,24 @@ int run_in_new_namespace(const NewNamespace& what) {
   } else {
     setenv("MQUEUEFS_NS", what.name.c_str(), 1);
   }
+  if (what.catch_system_calls) {
+    const Status done = hand_over_system_calls(*connection);
+    if (!done) return fail(explain_new(attempt, done.error(), what));
+  }
   connection.reset();
   return execute(attempt, what.command);
 }
 
-int run_command_here(const NewNamespace& what) { return execute({what.verb, "", what.name}, what.command); }
+int run_command_here(const NewNamespace& what) {
+  const Attempt attempt{what.verb, "", what.name};
+  if (what.catch_system_calls) {
+    auto connection = connect_to_daemon(attempt);
+    if (!connection) return kFailure;
+    const Status done = hand_over_system_calls(*connection);
+    if (!done) return fail(explain_new(attempt, done.error(), what));
+  }
+  return execute(attempt, what.command);
+}
 
 void add_mount_option(CLI::App& command, std::string& mount_dir) {
   command.add_option("--mount", mount_dir, "Mount it in a mount namespace of its own [at /dev/mqueue]")

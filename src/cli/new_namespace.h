@@ -19,6 +19,7 @@ struct NewNamespace {
   std::string name;
   NamedNamespace named = NamedNamespace::kNone;
   std::string mount_dir;  ///< empty: no mount
+  bool catch_system_calls = false;  ///< the command's own, by a seccomp filter whose listener the daemon gets
   std::vector<std::string> command;
 };
 

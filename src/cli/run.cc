@@ -107,7 +107,19 @@ struct Run {
   std::vector<std::string> command;
 };
 
+int run_with(const Run& what, NewNamespace in) {
+  in.verb = "run";
+  in.command = what.command;
+  if (what.name.empty()) return run_command_here(in);
+  in.name = what.name;
+  in.named = NamedNamespace::kExisting;
+  return run_in_new_namespace(in);
+}
+
 int run(const Run& what) {
+  NewNamespace in;
+  in.catch_system_calls = what.via == "seccomp";
+  if (in.catch_system_calls) return run_with(what, in);
   const std::string command = find_command(what.command.front());
   if (const auto reason = why_not_preloadable(command); reason && !command.empty()) {
     return fail("run: preload can't act on " + printable(what.command.front()) + ": " + *reason);
@@ -119,14 +131,7 @@ int run(const Run& what) {
   // The library starts a daemon if it finds none: this one.
   std::error_code ignored;
   setenv("MQUEUEFS_PROGRAM", std::filesystem::read_symlink("/proc/self/exe", ignored).c_str(), 1);
-
-  NewNamespace in;
-  in.verb = "run";
-  in.command = what.command;
-  if (what.name.empty()) return run_command_here(in);
-  in.name = what.name;
-  in.named = NamedNamespace::kExisting;
-  return run_in_new_namespace(in);
+  return run_with(what, in);
 }
 
 }  // namespace
@@ -137,7 +142,7 @@ void add_run(Program& program) {
   add_ns_option(*command, what->name);
   command->add_option("--via", what->via, "How its calls get here [preload]")
       ->type_name("HOW")
-      ->check(CLI::IsMember({"preload"}));
+      ->check(CLI::IsMember({"preload", "seccomp"}));
   command->callback([&program, what] {
     if (!program.has_trailing_command || program.trailing_command.empty()) throw CLI::RequiredError("COMMAND");
     what->command = program.trailing_command;

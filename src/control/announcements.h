@@ -1,11 +1,13 @@
 // What threads have said about the queue that they are going to create next. See Announcement in messages.h.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
+#include "ipc/held_queue.h"
 #include "ipc/limits.h"
 #include "ipc/task_info.h"
 
@@ -35,6 +37,16 @@ class Announcements {
     by_thread_.erase(found);
     if (entry.name != name) return std::nullopt;
     return entry.creation;
+  }
+
+  /// Whether somebody acts in another's place under this name: what it unlinks may come back.
+  bool is_in_place(ipc::TaskId thread, std::string_view name) const {
+    const auto found = by_thread_.find(thread);
+    return found != by_thread_.end() && found->second.name == name && found->second.creation.in_place_of != 0;
+  }
+  /// is_in_place() has said so.
+  void note_unlinked(ipc::TaskId thread, std::shared_ptr<ipc::HeldQueue> queue) {
+    by_thread_.at(thread).creation.unlinked = std::move(queue);
   }
 
   size_t size() const { return by_thread_.size(); }

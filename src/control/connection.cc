@@ -69,7 +69,7 @@ void Connection::receive_some() {
     if (errno == ECONNRESET) reset_ = true;
     if (adoption) {
       answering_ = true;
-      adopt_mount(body);
+      adopt(body);
       continue;
     }
     errno = 0;

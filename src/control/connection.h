@@ -60,7 +60,7 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   void receive_some();
   void handle(const ReceivedPacket& packet, std::span<const std::byte> body);
   bool is_adoption_next() const;
-  void adopt_mount(std::span<std::byte> buffer);
+  void adopt(std::span<std::byte> buffer);
   Result<Caller> prove(const ReceivedPacket& packet);
   void send(Type type, int status, std::span<const std::byte> body, UniqueFd fd = UniqueFd(),
             std::span<const std::byte> tail = {});

@@ -66,6 +66,9 @@ class Host {
   /// there in any case unless the reply comes at once. EOPNOTSUPP: this namespace is mounted otherwise;
   /// EINVAL: that is no /dev/fuse; EBUSY: too much of this at once.
   virtual void adopt_mount(const Caller& caller, std::string_view name, int socket, StatusReply reply) = 0;
+  /// The same with a seccomp listener, from whoever has one: its targets' calls are answered with the targets' own
+  /// rights. EINVAL: it is none; ENOSPC: the user has as many as he may.
+  virtual void adopt_listener(const Caller& caller, int socket, StatusReply reply) = 0;
   virtual void remount(const Caller& caller, std::string_view name, bool read_only, StatusReply reply) = 0;
 
   /// Those that the caller may see with an id above `after`, by id, at most `most`.

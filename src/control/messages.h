@@ -38,6 +38,7 @@ enum class Type : uint32_t {
   kFetch,            // Fetch -> bytes: a part of the message that was handed to the channel
   kGiveBack,         // (empty) -> (empty): what the channel holds goes back to its place, or (staged) away
   kMapped,           // <- Mapped and one descriptor: the queue's memory, which an ioctl asked for
+  kAdoptListener,    // AdoptListener and one descriptor (a seccomp listener) -> (empty)
 };
 
 struct Header {
@@ -94,6 +95,12 @@ struct Mount {
 
 struct AdoptMount {
   Selector target;
+};
+
+/// A filter of seccomp(2) notifies this descriptor of mq_* calls: the daemon answers them until nobody carries the
+/// filter any more, longer than this connection.
+struct AdoptListener {
+  uint64_t reserved;
 };
 
 struct Remount {

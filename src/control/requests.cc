@@ -120,7 +120,8 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
       if (deadline_ != nullptr) deadline_->cancel();
       abandon();
       return reply(type, 0);
-    case Type::kAdoptMount:  // is dealt with before it is received
+    case Type::kAdoptMount:  // are dealt with before they are received
+    case Type::kAdoptListener:
     case Type::kWaitDone:
     case Type::kNotifyThread:
     case Type::kMapped:
@@ -185,33 +186,40 @@ void Connection::mount(const Caller& caller, std::span<const std::byte> body) {
 bool Connection::is_adoption_next() const {
   Header header{};
   return recv(socket_.get(), &header, sizeof header, MSG_PEEK | MSG_DONTWAIT) == sizeof header &&
-         header.type == Type::kAdoptMount;
+         (header.type == Type::kAdoptMount || header.type == Type::kAdoptListener);
 }
 
 // Its descriptor must not get here before somebody who may be kept waiting has looked at it: so the packet
 // stays in the socket and a helper process receives it. See Descriptors.
-void Connection::adopt_mount(std::span<std::byte> buffer) {
+void Connection::adopt(std::span<std::byte> buffer) {
   const auto packet = receive_packet(socket_.get(), buffer, MSG_DONTWAIT | MSG_PEEK, Descriptors::kRefuse);
+  Type type{};
   const auto refuse = [&](int code) {
     if (const auto dropped = receive_packet(socket_.get(), buffer, MSG_DONTWAIT, Descriptors::kRefuse);
         !dropped) {
       // As bad as it was when looked at.
     }
-    reply(Type::kAdoptMount, code);
+    reply(type, code);
   };
   if (!packet) return refuse(packet.code());
+  type = packet->header.type;
   const auto caller = prove(*packet);
   if (!caller) return refuse(caller.code());
-  const auto request = parse<AdoptMount>(buffer.first(packet->body_size));
-  const auto name = request ? text_of(request->target.name) : std::nullopt;
-  if (!name) return refuse(EPROTO);
+  const auto body = buffer.first(packet->body_size);
   const auto at_once = std::make_shared<bool>(true);
-  server_.host_.adopt_mount(*caller, *name, socket_.get(),
-                            [weak = weak_from_this(), at_once, &refuse](Status status) {
-                              if (*at_once) return refuse(status.code());
-                              if (const auto self = weak.lock())
-                                self->reply(Type::kAdoptMount, status.code());
-                            });
+  const auto answer = [weak = weak_from_this(), at_once, type, &refuse](Status status) {
+    if (*at_once) return refuse(status.code());
+    if (const auto self = weak.lock()) self->reply(type, status.code());
+  };
+  if (type == Type::kAdoptListener) {
+    if (!parse<AdoptListener>(body)) return refuse(EPROTO);
+    server_.host_.adopt_listener(*caller, socket_.get(), answer);
+  } else {
+    const auto request = parse<AdoptMount>(body);
+    const auto name = request ? text_of(request->target.name) : std::nullopt;
+    if (!name) return refuse(EPROTO);
+    server_.host_.adopt_mount(*caller, *name, socket_.get(), answer);
+  }
   *at_once = false;
 }
 

@@ -61,11 +61,15 @@ Result<ChildFds> receive_report(int socket) {
   return fds;
 }
 
-[[noreturn]] void be_child(int socket, const std::function<void(ChildReport&)>& body) {
+void prepare_child() {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+[[noreturn]] void be_child(int socket, const std::function<void(ChildReport&)>& body) {
+  prepare_child();
   ChildReport report(socket);
   body(report);
   _exit(0);
@@ -80,6 +84,7 @@ struct ChildTasks::Child {
   std::unique_ptr<control::Watch> socket_watch;
   std::unique_ptr<control::Timer> patience;
   std::function<void(Result<ChildFds>)> done;
+  std::function<void(int)> ended;
 };
 
 ChildTasks::ChildTasks(control::Reactor& reactor) : reactor_(reactor) {}
@@ -132,8 +137,32 @@ void ChildTasks::ended(pid_t pid) {
   const auto found = children_.find(pid);
   // What it said may still be in the socket.
   if (found->second->socket) reported(pid);
-  waitpid(pid, nullptr, 0);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  const auto ended = std::move(found->second->ended);
   children_.erase(pid);
+  if (ended) ended(WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+
+pid_t ChildTasks::run_to_end(std::function<int()> body, std::function<void(int)> ended_callback) {
+  const pid_t pid = fork();
+  if (pid < 0) return 0;
+  if (pid == 0) {
+    prepare_child();
+    _exit(body());
+  }
+  auto child = std::make_unique<Child>();
+  child->pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  auto watch = reactor_.watch(child->pidfd.get(), EPOLLIN, [this, pid](uint32_t) { ended(pid); });
+  if (!watch) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return 0;
+  }
+  child->pidfd_watch = std::move(*watch);
+  child->ended = std::move(ended_callback);
+  children_.emplace(pid, std::move(child));
+  return pid;
 }
 
 ChildTasks::~ChildTasks() {

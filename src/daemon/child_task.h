@@ -45,6 +45,11 @@ class ChildTasks {
   /// word.
   void run(std::function<void(ChildReport&)> body, std::function<void(Result<ChildFds>)> done);
 
+  /// Forks; the child runs `body` and exits with what it returns, however long that takes. `ended` is called then:
+  /// with that code, or -1 if it was killed. Returns the child's pid, or 0: no process could be made (`ended` is not
+  /// called).
+  pid_t run_to_end(std::function<int()> body, std::function<void(int)> ended);
+
   size_t running() const { return children_.size(); }
 
  private:

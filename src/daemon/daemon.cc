@@ -171,6 +171,12 @@ Status serve(const DaemonOptions& options, const ipc::Limits& ceilings, const Fe
                    .limit_ceilings = ceilings,
                    .work_dir = place.directory()});
   if (const Status listening = host.listen(place.release_socket()); !listening) return listening;
+  const std::string containers =
+      options.oci_socket_path.empty() ? oci_socket_path(place.path()) : options.oci_socket_path;
+  if (const Status listening = host.listen_for_containers(containers); !listening) {
+    if (!options.oci_socket_path.empty()) return listening.error();
+    spdlog::warn("no socket for containers at {}: {}", containers, strerror(listening.code()));
+  }
   if (options.on_demand) host.leave_when_idle([&loop] { (*loop)->stop(); });
   ready.say("ready");
   tell_service_manager("READY=1");

@@ -9,6 +9,7 @@ namespace mqueuefs::daemon {
 
 struct DaemonOptions {
   std::string socket_path;                ///< empty: default_socket_path()
+  std::string oci_socket_path;            ///< for containers' listeners; empty: beside the other
   bool foreground = false;                ///< log to stderr
   bool on_demand = false;                 ///< leave when nobody is served
   int ready_fd = -1;                      ///< one line goes there: "ready", or why not; then it is closed

@@ -31,6 +31,12 @@ uid_t inside_id(pid_t task, const char* map, uid_t outside) {
   return text ? mapped_id(*text, outside).value_or(outside) : outside;
 }
 
+/// What the root of the task's user namespace is called here; `none` if it has none.
+uid_t root_outside(pid_t task, const char* map, uid_t none) {
+  const auto text = read_proc(task, map);
+  return text ? outside_id(*text, 0).value_or(none) : none;
+}
+
 }  // namespace
 
 DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOptions& options)
@@ -56,6 +62,11 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
       kernel_namespaces_(loop, tasks_, features.nsfs_handles, [this](uint64_t key) {
         namespaces_.unbind(key);
         look_for_idleness();
+      }),
+      seccomp_(loop, *this, tasks_, budget_, children_, mounts_, server_.announcements(),
+               [this] { look_for_idleness(); }),
+      oci_(loop, [this](const control::Caller& caller, const seccomp::OciState& state, UniqueFd container) {
+        serve_container(caller, state, std::move(container));
       }) {
   idle_timer_ = loop_.make_timer([this] { idle_for_a_moment(); });
 }
@@ -76,6 +87,12 @@ DaemonHost::RootOwner DaemonHost::root_owner(const control::Caller& caller) cons
     // which there is nobody but us.
     if (!owner || authority_.is_own(*owner)) return {geteuid(), getegid()};
     return {inside_id(caller.thread, "uid_map", owner->uid), inside_id(caller.thread, "gid_map", caller.gid)};
+  }
+  // Made by the root of a user namespace: mostly before any process in it had another user.
+  if (owner && !authority_.is_own(*owner)) {
+    const auto callers = namespace_inode_of(caller.thread, "user");
+    if (callers && *callers == owner->inode)
+      return {root_outside(caller.thread, "uid_map", caller.uid), root_outside(caller.thread, "gid_map", caller.gid)};
   }
   // Who made the kernel namespace owns the root directory, as with ipc/mqueue.c:mqueue_fill_super.
   if (!owner || owner->uid == caller.uid) return {caller.uid, caller.gid};
@@ -195,6 +212,45 @@ void DaemonHost::adopt_mount(const control::Caller& caller, std::string_view nam
       });
 }
 
+void DaemonHost::adopt_listener(const control::Caller& caller, int socket, control::StatusReply reply) {
+  if (children_.running() >= kMostChildren) return reply(Error{EBUSY, "helper processes"});
+  children_.run(
+      [socket](ChildReport& report) {
+        std::array<std::byte, sizeof(control::AdoptListener)> body;
+        const auto packet = control::receive_packet(socket, body, MSG_DONTWAIT);
+        if (!packet) return report.fail(packet.error());
+        if (packet->fd_count != 1 || !seccomp::is_listener(packet->fds[0].get()))
+          return report.fail(Error{EINVAL, "no listener"});
+        const int fds[] = {packet->fds[0].get()};
+        report.succeed(fds);
+      },
+      [this, caller, reply = std::move(reply)](Result<ChildFds> fds) {
+        if (!fds) return reply(fds.error());
+        const Status served = seccomp_.serve(std::move((*fds)[0]), "");
+        if (served) spdlog::info("serving system calls for process {} of user {}", caller.process, caller.uid);
+        reply(served);
+      });
+}
+
+void DaemonHost::serve_container(const control::Caller& caller, const seccomp::OciState& state, UniqueFd listener) {
+  if (!state.namespace_name.empty()) {
+    // The container's kernel namespace acts as the named one from now on, by the runtime's rights.
+    Status bound = create_namespace(caller, state.namespace_name);
+    if (bound || bound.code() == EEXIST) bound = bind_namespace(caller, state.namespace_name, state.process);
+    if (!bound) {
+      // Without a listener its mq_* calls fail with ENOSYS: better than another namespace than was asked for.
+      spdlog::warn("container {}: namespace {}: {}", state.container, state.namespace_name, strerror(bound.code()));
+      return;
+    }
+  }
+  const Status served = seccomp_.serve(std::move(listener), "");
+  if (served) {
+    spdlog::info("serving the system calls of container {}, process {}", state.container, state.process);
+  } else {
+    spdlog::warn("container {}: {}", state.container, served.error().step);
+  }
+}
+
 void DaemonHost::remount(const control::Caller& caller, std::string_view name, bool read_only,
                          control::StatusReply reply) {
   const auto found = target(caller, name, Access::kAttach);
@@ -260,6 +316,14 @@ std::optional<ipc::AnnouncedCreation> DaemonHost::take_announcement(ipc::TaskId 
   return server_.announcements().take(task, name);
 }
 
+bool DaemonHost::is_undoable(ipc::TaskId task, std::string_view name) {
+  return server_.announcements().is_in_place(task, name);
+}
+
+void DaemonHost::note_unlinked(ipc::TaskId task, std::shared_ptr<ipc::HeldQueue> queue) {
+  server_.announcements().note_unlinked(task, std::move(queue));
+}
+
 Status DaemonHost::check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) {
   const ipc::IpcNamespace* const shown = superblock.namespace_or_null();
   if (shown == nullptr) return {};
@@ -315,7 +379,10 @@ void DaemonHost::leave_when_idle(std::function<void()> leave) {
 }
 
 bool DaemonHost::serves_somebody() const {
-  if (server_.connection_count() > 0 || namespaces_.named_count() > 0 || children_.running() > 0) return true;
+  if (server_.connection_count() > 0 || namespaces_.named_count() > 0 || children_.running() > 0 ||
+      seccomp_.session_count() > 0) {
+    return true;
+  }
   for (const auto& [id, known] : namespaces_.all()) {
     if (known->ipc->queue_count() > 0 || !known->ipc->has_default_limits()) return true;
   }

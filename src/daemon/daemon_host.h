@@ -24,6 +24,8 @@
 #include "daemon/mapping_processes.h"
 #include "daemon/mounts.h"
 #include "daemon/namespaces.h"
+#include "daemon/oci_listener.h"
+#include "daemon/seccomp_front.h"
 #include "daemon/superblock_maker.h"
 #include "daemon/tasks.h"
 #include "fuse/session.h"
@@ -51,6 +53,9 @@ class DaemonHost final : public control::Host, public fuse::Services {
   /// See control::Server::listen.
   Status listen(UniqueFd socket) { return server_.listen(std::move(socket)); }
 
+  /// See OciListener::listen.
+  Status listen_for_containers(const std::string& path) { return oci_.listen(path); }
+
   /// Calls `leave` once nobody has been served for a moment: no connection, no named namespace, no queue, no
   /// limit that was changed, nothing mounted or open.
   void leave_when_idle(std::function<void()> leave);
@@ -65,6 +70,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
              control::DescriptorReply reply) override;
   void adopt_mount(const control::Caller& caller, std::string_view name, int socket,
                    control::StatusReply reply) override;
+  void adopt_listener(const control::Caller& caller, int socket, control::StatusReply reply) override;
   void remount(const control::Caller& caller, std::string_view name, bool read_only,
                control::StatusReply reply) override;
   std::vector<control::NamespaceEntry> list_namespaces(const control::Caller& caller, uint64_t after,
@@ -86,6 +92,8 @@ class DaemonHost final : public control::Host, public fuse::Services {
   std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId task, std::string_view name) override;
   Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) override;
   Status send_mapping(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue) override;
+  bool is_undoable(ipc::TaskId task, std::string_view name) override;
+  void note_unlinked(ipc::TaskId task, std::shared_ptr<ipc::HeldQueue> queue) override;
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t process, int type, int signo,
                                                                     uint64_t value,
                                                                     uint64_t channel) override;
@@ -113,6 +121,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   UniqueFd requester_owner(const control::Caller& caller, const Namespace& target) const;
   control::LimitsReply limits_of(const control::Caller& caller, const Namespace& target) const;
   control::QueueEntry describe(ipc::QueueInode& queue, const control::Caller& caller);
+  void serve_container(const control::Caller& caller, const seccomp::OciState& state, UniqueFd listener);
   bool serves_somebody() const;
   void look_for_idleness();
   void idle_for_a_moment();
@@ -133,6 +142,8 @@ class DaemonHost final : public control::Host, public fuse::Services {
   Namespaces namespaces_;
   const ipc::Limits limit_ceilings_;
   KernelNamespaces kernel_namespaces_;
+  SeccompFront seccomp_;
+  OciListener oci_;
 
   std::function<void()> leave_;
   std::unique_ptr<control::Timer> idle_timer_;

@@ -18,7 +18,7 @@
 namespace mqueuefs::daemon {
 namespace {
 
-constexpr int64_t kSlowLookMs = 10'000;
+constexpr int64_t kSlowLookMs = 5'000;
 
 Result<NamespaceHandle> handle_of(int fd) {
   NamespaceHandle handle(sizeof(file_handle) + MAX_HANDLE_SZ);

@@ -6,7 +6,7 @@
 //
 // Each has a *sentinel*: a member process whose pidfd is watched. When that ends, the next one is looked for;
 // if there is none the namespace has ended (or, with handles, is held by a bind mount: then it is looked at
-// again every ten seconds). Where only a thread of another namespace's process was seen, that process stands in,
+// again every five seconds). Where only a thread of another namespace's process was seen, that process stands in,
 // with handles, which do not care who is asked about. A sentinel may leave the namespace unnoticed, which is why alive() is also asked
 // where it matters: before a creation and before a mount.
 #pragma once

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 
 #include <utility>
 
@@ -13,6 +14,7 @@ namespace mqueuefs::daemon {
 struct Mounts::Live {
   uint64_t namespace_id = 0;
   fuse::Caching caching = fuse::Caching::kOff;
+  uint64_t device = 0;      // as device_number() has it; 0: not known (adopted)
   KernelSuperblock kernel;  // without its device, which is the session's
   std::unique_ptr<fuse::Session> session;
   std::unique_ptr<control::Watch> watch;
@@ -27,6 +29,15 @@ bool may_be_adopted(const Namespace& target, const KernelSuperblock& made) {
   if (made.way == SuperblockWay::kFusermount) return true;
   if (made.way == SuperblockWay::kInUserNamespace) return !made.owned_by_requester;
   return target.ipc->owner_uid() != 0;
+}
+
+uint64_t device_number(uint32_t major, uint32_t minor) { return uint64_t{major} << 32 | minor; }
+
+/// st_dev of what `root` is in, without asking the server.
+uint64_t device_of(int root) {
+  struct statx status {};
+  if (root < 0 || statx(root, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &status) < 0) return 0;
+  return device_number(status.stx_dev_major, status.stx_dev_minor);
 }
 
 }  // namespace
@@ -96,6 +107,7 @@ Result<Mounts::Live*> Mounts::start_session(uint64_t namespace_id,
   Live* const live = fresh.get();
   live->namespace_id = namespace_id;
   live->caching = caching;
+  live->device = device_of(made.root.get());
   live->kernel = std::move(made);
   live->session = std::move(*session);
   auto watch = reactor_.watch(live->session->device(), EPOLLIN, [this, live](uint32_t) { serve(*live); });
@@ -103,6 +115,7 @@ Result<Mounts::Live*> Mounts::start_session(uint64_t namespace_id,
   live->watch = std::move(*watch);
   live_.push_front(std::move(fresh));
   live->place = live_.begin();
+  if (live->device != 0) by_device_.insert_or_assign(live->device, live);
   spdlog::debug("namespace {}: superblock made", namespace_id);
   return live;
 }
@@ -120,6 +133,8 @@ void Mounts::end(Live& live) {
   spdlog::debug("namespace {}: superblock ended", live.namespace_id);
   const auto current = current_.find(live.namespace_id);
   if (current != current_.end() && current->second.live == &live) current->second.live = nullptr;
+  const auto named = by_device_.find(live.device);
+  if (named != by_device_.end() && named->second == &live) by_device_.erase(named);
   const auto place = live.place;
   const std::unique_ptr<Live> last = std::move(*place);
   live_.erase(place);
@@ -166,6 +181,12 @@ void Mounts::set_read_only(Namespace& target, bool read_only, control::StatusRep
     if (!live) return reply(live.error());
     maker_.set_read_only((*live)->kernel, read_only, reply);
   });
+}
+
+std::shared_ptr<ipc::QueueInode> Mounts::find_queue(uint32_t device_major, uint32_t device_minor,
+                                                    uint64_t inode) const {
+  const auto found = by_device_.find(device_number(device_major, device_minor));
+  return found == by_device_.end() ? nullptr : found->second->session->find_queue(inode);
 }
 
 void Mounts::forget(uint64_t namespace_id) {

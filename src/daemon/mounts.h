@@ -47,6 +47,9 @@ class Mounts {
   Status adopt(Namespace& target, UniqueFd fuse_device);
   void set_read_only(Namespace& target, bool read_only, control::StatusReply reply);
 
+  /// The queue that a file of one of these superblocks is; null: it is of none.
+  std::shared_ptr<ipc::QueueInode> find_queue(uint32_t device_major, uint32_t device_minor, uint64_t inode) const;
+
   /// The namespace is freed. May be called while one of its superblocks is asking something.
   void forget(uint64_t namespace_id);
   /// Lets the internal mount go. What is mounted nowhere then ends.
@@ -79,6 +82,7 @@ class Mounts {
   fuse::Services& services_;
   const std::function<void()> ended_;
   std::list<std::unique_ptr<Live>> live_;
+  std::unordered_map<uint64_t, Live*> by_device_;
   std::unordered_map<uint64_t, Current> current_;  // by namespace id
   size_t making_ = 0;
 };

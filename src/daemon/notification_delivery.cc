@@ -57,10 +57,15 @@ class SignalTarget final : public ipc::NotificationTarget {
     memset(&info, 0, sizeof info);
     info.si_signo = signo_;
     info.si_code = SI_MESGQ;
-    info.si_pid = tasks_.pid_seen_by(tasks_.process_of(sender.task), process_);
-    // ipc/mqueue.c:__do_notify tells the real one; the file system shows the file system uid.
-    const auto status = read_proc(sender.task, "status");
-    info.si_uid = status ? real_uid(*status).value_or(sender.uid) : sender.uid;
+    if (sender.seen_as) {
+      info.si_pid = *sender.seen_as;
+      info.si_uid = sender.uid;
+    } else {
+      info.si_pid = tasks_.pid_seen_by(tasks_.process_of(sender.task), process_);
+      // ipc/mqueue.c:__do_notify tells the real one; the file system shows the file system uid.
+      const auto status = read_proc(sender.task, "status");
+      info.si_uid = status ? real_uid(*status).value_or(sender.uid) : sender.uid;
+    }
     info.si_value.sival_ptr = reinterpret_cast<void*>(value_);
     const bool sees_us = tasks_.pid_seen_by(getpid(), process_) != 0;
     if (sees_us || info.si_pid == 0 || children_.running() >= kMostChildren) {

@@ -107,6 +107,17 @@ std::optional<uint64_t> namespace_inode(std::string_view link) {
   return take_number<uint64_t>(digits);
 }
 
+std::optional<uid_t> outside_id(std::string_view map, uid_t inside) {
+  while (!map.empty()) {
+    std::string_view line = take_line(map);
+    const auto first = take_number<uid_t>(line);
+    const auto outside = take_number<uid_t>(line);
+    const auto count = take_number<uint32_t>(line);
+    if (first && outside && count && inside >= *first && inside - *first < *count) return *outside + (inside - *first);
+  }
+  return std::nullopt;
+}
+
 std::optional<uid_t> mapped_id(std::string_view map, uid_t outside) {
   while (!map.empty()) {
     std::string_view line = take_line(map);

@@ -39,6 +39,8 @@ std::optional<uint64_t> msgqueue_limit(std::string_view limits);
 /// The number in what a link such as /proc/PID/ns/ipc says: "ipc:[4026531839]".
 std::optional<uint64_t> namespace_inode(std::string_view link);
 
+/// What the id `inside` is called outside, by /proc/PID/uid_map. Nothing: it is not mapped.
+std::optional<uid_t> outside_id(std::string_view map, uid_t inside);
 /// What the id `outside` is called inside, by /proc/PID/uid_map. Nothing: it is not mapped.
 std::optional<uid_t> mapped_id(std::string_view map, uid_t outside);
 

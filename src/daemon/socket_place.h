@@ -30,6 +30,7 @@ class SocketPlace {
 
   /// The listening socket, once.
   UniqueFd release_socket() { return std::move(socket_); }
+  const std::string& path() const { return path_; }
   const std::string& directory() const { return directory_; }
 
   /// Removes what was made. Idempotent.

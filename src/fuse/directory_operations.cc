@@ -24,7 +24,13 @@ Result<std::shared_ptr<ipc::QueueInode>> create_queue(FuseSession& session, fuse
                                                       const char* name, mode_t mode,
                                                       const std::optional<ipc::AnnouncedCreation>& announced) {
   const fuse_ctx* context = fuse_req_ctx(request);
-  const ipc::Creator creator{.uid = context->uid, .gid = context->gid, .task = context->pid};
+  if (announced && announced->unlinked != nullptr) {
+    const auto& queue = announced->unlinked->queue();
+    if (const Status relinked = session.superblock()->relink(queue); !relinked) return relinked.error();
+    return queue;
+  }
+  ipc::Creator creator{.uid = context->uid, .gid = context->gid, .task = context->pid};
+  if (announced && announced->in_place_of != 0) creator.task = announced->in_place_of;
   const Status checked = session.services().check_creation(*session.superblock(), creator);
   if (!checked) return checked.error();
   const bool with_attributes = announced && announced->attributes;
@@ -116,7 +122,15 @@ void on_mknod(fuse_req_t request, fuse_ino_t, const char* name, mode_t mode, dev
 }
 
 void on_unlink(fuse_req_t request, fuse_ino_t, const char* name) {
-  fuse_reply_err(request, FuseSession::of(request).superblock()->unlink(name).code());
+  FuseSession& session = FuseSession::of(request);
+  const pid_t task = fuse_req_ctx(request)->pid;
+  std::shared_ptr<ipc::HeldQueue> held;
+  if (session.services().is_undoable(task, name)) {
+    if (const auto queue = session.superblock()->find(name)) held = std::make_shared<ipc::HeldQueue>(*queue);
+  }
+  const Status unlinked = session.superblock()->unlink(name);
+  if (unlinked && held != nullptr) session.services().note_unlinked(task, std::move(held));
+  fuse_reply_err(request, unlinked.code());
 }
 
 void on_opendir(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {

@@ -26,6 +26,10 @@ class FuseSession final : public Session {
   int device() const override { return fuse_session_fd(session_); }
   bool process() override;
   const std::shared_ptr<ipc::Superblock>& superblock() const override { return superblock_; }
+  std::shared_ptr<ipc::QueueInode> find_queue(uint64_t inode) override {
+    const Node* node = nodes_.find(inode);
+    return node != nullptr ? node->queue : nullptr;
+  }
   SessionCounters counters() const override { return counters_; }
 
   void attributes_changed(ipc::QueueInode& queue) override;

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "ipc/held_queue.h"
 #include "ipc/superblock.h"
 
 namespace mqueuefs::fuse {
@@ -23,6 +24,10 @@ class Services {
   /// What `task` announced for the file that it is creating as `name` (DESIGN: the client announces just
   /// before). Whatever it had announced is dropped, matching or not.
   virtual std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId task, std::string_view name) = 0;
+
+  /// Whether what `task` unlinks under `name` may have to come back: then note_unlinked() follows.
+  virtual bool is_undoable(ipc::TaskId task, std::string_view name) = 0;
+  virtual void note_unlinked(ipc::TaskId task, std::shared_ptr<ipc::HeldQueue> queue) = 0;
 
   /// To be asked before a superblock is: makes sure that a namespace whose last task is gone is freed. EOVERFLOW:
   /// the user namespace that owns it has no name for the creator's ids (SPEC C5).
@@ -66,6 +71,8 @@ class Session : public ipc::SuperblockObserver {
   virtual bool process() = 0;
 
   virtual const std::shared_ptr<ipc::Superblock>& superblock() const = 0;
+  /// The queue that the kernel knows by this inode (what st_ino says), or null.
+  virtual std::shared_ptr<ipc::QueueInode> find_queue(uint64_t inode) = 0;
   virtual SessionCounters counters() const = 0;
 };
 

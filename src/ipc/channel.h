@@ -107,6 +107,8 @@ class Channel {
   /// but does not keep its queue alive any more.
   void mark_delivered();
 
+  /// Asked of who is next in the line: nobody waits there any more. It is ended (ESRCH) then, and passed over.
+  virtual bool is_gone() const { return false; }
   /// A waiting receiver, out of its list by now, is offered `message` of `queue`. True: it is his, and the wait is
   /// over. False: nobody is there any more; `message` is unchanged and goes to the next. As is, the channel keeps
   /// it as its assigned message and is told wait_done(0). Must not call the model.

@@ -2,14 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 
 #include "base/result.h"
+#include "ipc/task_info.h"
 #include "segment/attributes.h"
 
 namespace mqueuefs::ipc {
+
+class HeldQueue;
 
 /// Values and their defaults (SPEC D1).
 struct Limits {
@@ -51,6 +55,10 @@ struct RequestedAttributes {
 struct AnnouncedCreation {
   std::optional<RequestedAttributes> attributes;
   bool for_neither = false;  ///< access mode 3: the descriptor neither sends nor receives (SPEC C3)
+  /// In whose place the task acts: his limits and capabilities count. 0: its own.
+  TaskId in_place_of = 0;
+  /// What the task unlinked under this name: a creation undoes that.
+  std::shared_ptr<HeldQueue> unlinked = nullptr;
 };
 
 /// Checks attributes as ipc/mqueue.c:mqueue_get_inode does: EINVAL for a value of 0 or less, or over the

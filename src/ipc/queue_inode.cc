@@ -65,6 +65,7 @@ Status QueueInode::open_handle() {
 void QueueInode::close_handle() {
   MQUEUEFS_CHECK(open_handles_ > 0);
   open_handles_--;
+  descriptor_closes_++;
   end_if_unused();
   look_at_mapping_processes([](const MappingProcess&) { return false; });
   // An empty queue that nobody has open needs no memory and no descriptor: thousands of them are nothing.
@@ -80,6 +81,11 @@ void QueueInode::unlink() {
   linked_ = false;
   superblock_->unlinked_.insert(this);
   end_if_unused();
+}
+
+void QueueInode::relink() {
+  linked_ = true;
+  superblock_->unlinked_.erase(this);
 }
 
 void QueueInode::end_if_unused() {
@@ -258,6 +264,7 @@ Result<bool> QueueInode::receive_if(uint64_t buffer_size, const AnswerReceiver& 
   if (!segment_.made()) return Error{EAGAIN, "the queue is empty"};
   const auto queue = segment();
   if (!queue) return queue.error();
+  let_stopped_go(Line::kSenders);
   Aftermath after;
   auto message = take_front(*queue, after);
   if (message && !answer(message->info, message->payload)) {
@@ -471,6 +478,10 @@ void QueueInode::let_stopped_go(Line line) {
   if (waiting_.empty() || superblock_ == nullptr) return;
   const int64_t long_ago_ns = monotonic_now_ns() - kWorthAskingNs;
   while (Channel* const first = first_of(line)) {
+    if (first->is_gone()) {
+      first->end(ESRCH);
+      continue;
+    }
     const TaskId task = first->wait_request().task;
     if (task == 0 || first->waiting_since_ns() > long_ago_ns) return;
     if (!superblock_->environment().tasks.is_stopped(task)) return;

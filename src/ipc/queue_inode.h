@@ -86,6 +86,11 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   void close_handle();
   uint32_t open_handles() const { return open_handles_; }
 
+  /// Some process has closed a descriptor of this queue, the last one or not. As long as the count stays the same
+  /// every descriptor of it is what it was.
+  void note_descriptor_closed() { descriptor_closes_++; }
+  uint64_t descriptor_closes() const { return descriptor_closes_; }
+
   // --- messages ---
   uint32_t curmsgs();  ///< queued messages
   uint64_t qsize();    ///< their payload bytes
@@ -167,6 +172,8 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   /// `process` closed a descriptor of this queue, ended, or executed another program: its registration goes (SPEC F7).
   void process_closed(pid_t process);
   bool has_registration() const { return registration_.has_value(); }
+  /// Whose it is; 0: nobody's.
+  pid_t registered_process() const { return registration_ ? registration_->process : 0; }
 
   QueueStatus status();
 
@@ -207,6 +214,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   void readiness_changed();
   bool drop_registration(pid_t process);
   void unlink();
+  void relink();
   void superblock_gone();
   void end_if_unused();
   void end();
@@ -222,6 +230,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   bool ended_ = false;
   bool dead_ = false;
   uint32_t open_handles_ = 0;
+  uint64_t descriptor_closes_ = 0;
   uint32_t in_use_ = 0;  // channels that wait here or hold a message of this queue
   const uid_t charged_uid_;
   const uint64_t charge_bytes_;

@@ -97,6 +97,16 @@ Status Superblock::unlink(std::string_view name) {
   return {};
 }
 
+Status Superblock::relink(const std::shared_ptr<QueueInode>& queue) {
+  if (queue->ended_ || queue->linked()) return Error{ESTALE, "relink"};
+  if (names_.contains(queue->name())) return Error{EEXIST, "name"};
+  names_.emplace(queue->name(), queue);
+  by_inode_.emplace(queue->inode(), queue.get());
+  root_.stamp(kAllTimes, file_time_now_s());
+  queue->relink();
+  return {};
+}
+
 QueueInode* Superblock::next_below(uint64_t inode) const {
   const auto above = by_inode_.lower_bound(inode);
   return above == by_inode_.begin() ? nullptr : std::prev(above)->second;

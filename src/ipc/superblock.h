@@ -81,6 +81,9 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   /// ENOENT, ENAMETOOLONG. Rights were checked by the kernel.
   Status unlink(std::string_view name);
 
+  /// Gives an unlinked queue its name back. EEXIST: another has it; ESTALE: the queue has ended.
+  Status relink(const std::shared_ptr<QueueInode>& queue);
+
   size_t queue_count() const { return names_.size(); }
   /// The newest queue with an inode below `inode` (UINT64_MAX: the newest of all), or null: the order of
   /// readdir (SPEC A7), stable while entries come and go.

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace mqueuefs::ipc {
 
@@ -21,6 +22,9 @@ struct Creator {
 struct Sender {
   TaskId task = 0;
   uid_t uid = 0;
+  /// What the one to be notified calls the sender's process, if that was looked up already (0: he can't see it); then
+  /// `uid` is the real one.
+  std::optional<pid_t> seen_as = std::nullopt;
 };
 
 /// Answers from /proc and the like, asked only when a rule needs them. Never blocks. For a task that is not

@@ -40,7 +40,8 @@ TEST(Manual, ListsTheOptionsOfEveryCommand) {
   std::string help;
   for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
            {"list"}, {"stat"}, {"create"}, {"remove"}, {"send"}, {"receive"}, {"peek"}, {"limits"}, {"ns", "list"},
-           {"ns", "create"}, {"ns", "remove"}, {"ns", "bind"}, {"unshare"}, {"enter"}, {"run"}, {"mount"}, {"daemon"}}) {
+           {"ns", "create"}, {"ns", "remove"}, {"ns", "bind"}, {"unshare"}, {"enter"}, {"run"}, {"mount"}, {"oci-config"},
+           {"oci-hook"}, {"daemon"}}) {
     help += help_of(command);
   }
   auto from_help = options_in(help);

@@ -53,5 +53,15 @@ TEST(Announcements, WithdrawalAndTheConnectionsEndDropThem) {
   EXPECT_TRUE(announcements.take(kThread + 1, "b").has_value());
 }
 
+TEST(Announcements, WhoActsInAnothersPlaceCanUndoWhatItUnlinks) {
+  Announcements announcements;
+  announcements.put(kThread, 0, "queue", {.in_place_of = 42});
+  announcements.put(kThread + 1, kConnection, "queue", {.attributes = {{5, 64}}});
+  EXPECT_TRUE(announcements.is_in_place(kThread, "queue"));
+  EXPECT_FALSE(announcements.is_in_place(kThread, "other"));
+  EXPECT_FALSE(announcements.is_in_place(kThread + 1, "queue"));
+  EXPECT_EQ(42, announcements.take(kThread, "queue")->in_place_of);
+}
+
 }  // namespace
 }  // namespace mqueuefs::control

@@ -29,6 +29,8 @@ class FakeServices : public Services {
     log.push_back("mapped");
     return {};
   }
+  bool is_undoable(ipc::TaskId, std::string_view) override { return false; }
+  void note_unlinked(ipc::TaskId, std::shared_ptr<ipc::HeldQueue>) override {}
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t, int type, int, uint64_t,
                                                                     uint64_t target_channel) override {
     if (type == SIGEV_THREAD && target_channel != 7) return nullptr;

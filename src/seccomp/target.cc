@@ -1,0 +1,200 @@
+#include "seccomp/target.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/check.h"
+
+namespace mqueuefs::seccomp {
+namespace {
+
+constexpr size_t kMostKnown = 2048;
+constexpr size_t kPageBytes = 4096;  // the smallest there is
+
+// A number in /proc/TASK/fdinfo/FD. See proc(5).
+Result<uint64_t> info(int task_directory, int descriptor, const char* key, int base) {
+  char path[32];
+  snprintf(path, sizeof path, "fdinfo/%d", descriptor);
+  const UniqueFd file(openat(task_directory, path, O_RDONLY | O_CLOEXEC));
+  char text[512] = {};
+  if (!file || read(file.get(), text, sizeof text - 1) <= 0) return Error{EBADF, "descriptor"};
+  const char* field = strstr(text, key);
+  if (field == nullptr) return Error{EBADF, "fdinfo"};
+  return strtoull(field + strlen(key), nullptr, base);
+}
+
+}  // namespace
+
+Result<Targets::Known*> Targets::known(pid_t task) {
+  const auto found = known_.find(task);
+  if (found != known_.end()) return &found->second;
+  if (task <= 0) return Error{ESRCH, "not visible"};
+  if (known_.size() >= kMostKnown) known_.clear();
+  char path[32];
+  snprintf(path, sizeof path, "/proc/%d", task);
+  Known opened;
+  opened.directory = UniqueFd(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!opened.directory) return Error{ESRCH, "open /proc/PID"};
+  opened.descriptors = UniqueFd(openat(opened.directory.get(), "fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  opened.state = UniqueFd(openat(opened.directory.get(), "syscall", O_RDONLY | O_CLOEXEC));
+  return &known_.emplace(task, std::move(opened)).first->second;
+}
+
+Targets::Presence Targets::look_at(pid_t task) {
+  const auto at = known_.find(task);
+  if (at == known_.end() || !at->second.state) return Presence::kUnknown;
+  char text[16] = {};
+  if (pread(at->second.state.get(), text, sizeof text - 1, 0) <= 0)
+    return errno == ESRCH ? Presence::kStranger : Presence::kUnknown;
+  return strncmp(text, "running", 7) == 0 ? Presence::kAwake : Presence::kAsleep;
+}
+
+std::shared_ptr<ipc::QueueInode> Targets::remembered(const Notification& from, int descriptor, TargetFile& file) {
+  const auto at = known_.find(from.task);
+  if (at == known_.end() || !at->second.state) return nullptr;
+  for (const Remembered& one : at->second.files) {
+    if (one.descriptor != descriptor) continue;
+    auto queue = one.queue.lock();
+    if (queue == nullptr || queue->descriptor_closes() != one.closes) return nullptr;
+    file = one.file;
+    return queue;
+  }
+  return nullptr;
+}
+
+void Targets::remember(const Notification& from, int descriptor, const TargetFile& file,
+                       const std::shared_ptr<ipc::QueueInode>& queue) {
+  const auto at = known_.find(from.task);
+  // What the number means is certain only while its task waits for us.
+  if (at == known_.end() || !listener_.is_valid(from.id)) return;
+  Known& task = at->second;
+  Remembered* place = &task.files[task.next];
+  for (Remembered& one : task.files) {
+    if (one.descriptor == descriptor) place = &one;
+  }
+  if (place == &task.files[task.next]) task.next = (task.next + 1) % task.files.size();
+  *place = {descriptor, file, queue, queue->descriptor_closes()};
+}
+
+Result<TargetFile> Targets::file(const Notification& from, int descriptor) {
+  char path[16];
+  snprintf(path, sizeof path, "%d", descriptor);
+  // The second time anew: the directory may be that of an earlier task of the same number.
+  for (int attempt = 0; descriptor >= 0 && attempt < 2; ++attempt) {
+    const auto task = known(from.task);
+    if (!task) break;
+    const int at = (*task)->descriptors.get();
+    struct statx link {};
+    struct statx file {};
+    // The link's permissions are the open modes (proc(5)).
+    if (statx(at, path, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_MODE, &link) == 0) {
+      TargetFile found;
+      found.readable = (link.stx_mode & S_IRUSR) != 0;
+      found.writable = (link.stx_mode & S_IWUSR) != 0;
+      if (statx(at, path, AT_STATX_DONT_SYNC, STATX_INO, &file) == 0) {
+        found.inode = file.stx_ino;
+      } else if (errno == EACCES && statx(at, path, AT_STATX_DONT_SYNC, 0, &file) == 0) {
+        // A FUSE file system of a user namespace that does not admit us tells the device only.
+        const auto inode = info((*task)->directory.get(), descriptor, "ino:", 10);
+        if (!inode) return inode.error();
+        found.inode = *inode;
+      } else {
+        return Error{EBADF, "descriptor"};
+      }
+      found.device_major = file.stx_dev_major;
+      found.device_minor = file.stx_dev_minor;
+      return found;
+    }
+    forget(from.task);
+  }
+  return Error{EBADF, "descriptor"};
+}
+
+Result<int> Targets::flags(const Notification& from, int descriptor) {
+  const auto task = known(from.task);
+  if (!task) return Error{EBADF, "descriptor"};
+  const auto flags = info((*task)->directory.get(), descriptor, "flags:", 8);
+  if (!flags) return flags.error();
+  return static_cast<int>(*flags);
+}
+
+Status Targets::read(const Notification& from, uint64_t address, std::span<std::byte> bytes) const {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const iovec local{bytes.data() + done, bytes.size() - done};
+    const iovec remote{reinterpret_cast<void*>(address + done), bytes.size() - done};
+    const ssize_t got = process_vm_readv(from.task, &local, 1, &remote, 1, 0);
+    if (got <= 0) return Error{EFAULT, "process_vm_readv"};
+    done += static_cast<size_t>(got);
+  }
+  return {};
+}
+
+Result<std::string> Targets::read_string(const Notification& from, uint64_t address, size_t limit) const {
+  std::string text;
+  while (text.size() < limit) {
+    // Not over the end of a page, behind which there may be nothing.
+    std::array<char, 256> piece;
+    const uint64_t at = address + text.size();
+    const size_t size = std::min({limit - text.size(), piece.size(), kPageBytes - at % kPageBytes});
+    if (const Status got = read(from, at, std::as_writable_bytes(std::span(piece).first(size))); !got) {
+      return got.error();
+    }
+    const size_t length = strnlen(piece.data(), size);
+    text.append(piece.data(), length);
+    if (length < size) return text;
+  }
+  return Error{ENAMETOOLONG, "string"};
+}
+
+Status Targets::write(const Notification& from, std::span<const Piece> pieces) {
+  std::array<iovec, 2> local;
+  std::array<iovec, 2> remote;
+  MQUEUEFS_CHECK(pieces.size() <= local.size());
+  size_t count = 0;
+  size_t left = 0;
+  for (const Piece& piece : pieces) {
+    if (piece.bytes.empty()) continue;
+    local[count] = {const_cast<std::byte*>(piece.bytes.data()), piece.bytes.size()};
+    remote[count++] = {reinterpret_cast<void*>(piece.address), piece.bytes.size()};
+    left += piece.bytes.size();
+  }
+  // Whose number it is: the caller's still, while he waits.
+  const Presence presence = look_at(from.task);
+  if (presence == Presence::kStranger) return Error{ESTALE, "task"};
+  if (presence != Presence::kAsleep && !listener_.is_valid(from.id)) return Error{ENOENT, "notification"};
+  if (left == 0) return {};
+  const ssize_t put = process_vm_writev(from.task, local.data(), count, remote.data(), count, 0);
+  if (put != static_cast<ssize_t>(left)) return Error{EFAULT, "process_vm_writev"};
+  return {};
+}
+
+Status Targets::answer(const Notification& from, int64_t value) {
+  const Error gone{ENOENT, "notification"};
+  switch (look_at(from.task)) {
+    case Presence::kStranger:
+      return Error{ESTALE, "task"};
+    case Presence::kAwake:
+      if (has_pending_signal(from.task)) return gone;
+      break;
+    case Presence::kAsleep:
+    case Presence::kUnknown:
+      break;
+  }
+  return listener_.answer(from.id, value, 0) ? Status() : Status(gone);
+}
+
+Status Targets::write_and_answer(const Notification& from, std::span<const Piece> pieces, int64_t value) {
+  const Status written = write(from, pieces);
+  return written ? answer(from, value) : written;
+}
+
+}  // namespace mqueuefs::seccomp
