@@ -10,8 +10,8 @@ namespace {
 
 // What the ten calls do is held by the targets that offer them: kernel, preload, library. The target mqueuefs
 // reaches queues through the file system and the client's own functions below them.
-constexpr std::array<std::string_view, 7> kSuitesOfTheCalls = {"Attributes", "Blocking", "Notify",     "Open",
-                                                               "Poll",       "Unlink",   "SendReceive"};
+constexpr std::array<std::string_view, 8> kSuitesOfTheCalls = {
+    "Attributes", "Blocking", "Notify", "Open", "Poll", "Unlink", "SendReceive", "Handlers/Interrupt"};
 
 struct Difference {
   std::string_view suite;

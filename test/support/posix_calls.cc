@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 
 #include "support/target.h"
 
@@ -72,6 +73,7 @@ const PosixCalls& layered_calls() {
 
 // Target `library`: found at run time, so that this binary needs no library on the kernel's target.
 
+#ifndef MQUEUEFS_STATIC
 mqd_t (*library_open)(const char*, int, ...) = nullptr;
 
 mqd_t open_by_library(const char* name, int oflag, mode_t mode, const mq_attr* attributes) {
@@ -79,10 +81,15 @@ mqd_t open_by_library(const char* name, int oflag, mode_t mode, const mq_attr* a
   return library_open(name, oflag, mode, attributes);
 }
 
+#endif
+
 struct Library {
   PosixCalls calls{};
   std::string missing;
 
+#ifdef MQUEUEFS_STATIC
+  Library() : missing("this binary is static") {}
+#else
   Library() {
     const char* path = getenv("MQUEUEFS_LIBRARY");
     void* handle = dlopen(path != nullptr ? path : "libmqueuefs.so.0", RTLD_NOW | RTLD_GLOBAL);
@@ -102,12 +109,15 @@ struct Library {
     find(handle, "mqueuefs_setattr", calls.setattr);
     find(handle, "mqueuefs_notify", calls.notify);
   }
+#endif
 
+#ifndef MQUEUEFS_STATIC
   template <typename Function>
   void find(void* handle, const char* name, Function& function) {
     function = reinterpret_cast<Function>(dlsym(handle, name));
     if (function == nullptr) missing = std::string("libmqueuefs has no ") + name;
   }
+#endif
 };
 
 const Library& library() {
@@ -170,7 +180,16 @@ std::string missing_posix_calls() {
     if (preloaded == nullptr || strstr(preloaded, "mqueuefs-preload") == nullptr)
       return "not started under `mqueuefs run`";
   }
+  if (target_is("seccomp") && !system_calls_are_caught()) return "not started under `mqueuefs run --via seccomp`";
   return "";
+}
+
+bool system_calls_are_caught() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("Seccomp_filters:")) return strtol(line.c_str() + strlen("Seccomp_filters:"), nullptr, 10) > 0;
+  }
+  return false;
 }
 
 std::unique_ptr<QueueCalls> make_posix_queue_calls(const PosixCalls& (*table)()) {

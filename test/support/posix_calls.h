@@ -6,6 +6,10 @@
 //               by `mqueuefs run`, which interposes them
 //   library     mqueuefs_* of libmqueuefs, loaded        libmqueuefs
 //               from $MQUEUEFS_LIBRARY or the usual places
+//   seccomp     libc's mq_*, linked statically; the      libc
+//               binary was started by `mqueuefs run
+//               --via seccomp`, which answers the
+//               system calls that they make
 //   mqueuefs    QueueCalls below libc's layer            this file
 //
 // The layer below, without a slash, is support/queue_calls.h; its short forms (`create_queue`, `send`,
@@ -42,6 +46,9 @@ const PosixCalls& mq();
 
 /// Why mq() can't be used on this target here; empty if it can.
 std::string missing_posix_calls();
+
+/// Whether this process carries a seccomp filter.
+bool system_calls_are_caught();
 
 /// libc's symbols, whoever has interposed them.
 const PosixCalls& libc_calls();

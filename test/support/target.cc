@@ -27,6 +27,8 @@ Target& Target::current() {
     if (chosen != nullptr && strcmp(chosen, "kernel") == 0) return make_kernel_target();
     if (chosen != nullptr && strcmp(chosen, "preload") == 0)
       return make_mqueuefs_target(make_posix_queue_calls(libc_calls));
+    if (chosen != nullptr && strcmp(chosen, "seccomp") == 0)
+      return make_mqueuefs_target(make_kernel_queue_calls());
     if (chosen != nullptr && strcmp(chosen, "library") == 0)
       return make_mqueuefs_target(make_posix_queue_calls(library_calls));
     MQUEUEFS_CHECK(chosen == nullptr || strcmp(chosen, "mqueuefs") == 0);

@@ -1,7 +1,7 @@
 // What the contract tests run against: the kernel's message queues first (the oracle), then ours.
 //
-// One binary; $MQUEUEFS_TEST_TARGET = kernel | mqueuefs (the default) | preload | library chooses; the last
-// three differ in whose mq_* calls are made (posix_calls.h). A test knows which only where a difference is
+// One binary; $MQUEUEFS_TEST_TARGET = kernel | mqueuefs (the default) | preload | library | seccomp chooses; the last
+// four differ in whose mq_* calls are made (posix_calls.h). A test knows which only where a difference is
 // deliberate, and says so with MQ_DIFFERENCE.
 #pragma once
 
