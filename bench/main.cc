@@ -15,6 +15,7 @@
 #include "mq_rows.h"
 #include "report.h"
 #include "sandbox.h"
+#include "seccomp_rows.h"
 
 #ifdef MQUEUEFS_HAVE_SEGMENT_BENCH
 namespace mqueuefs {
@@ -31,6 +32,7 @@ struct Options {
   int rounds = 31;
   int queues = 10'000;
   int namespaces = 1'000;
+  int targets = 1'000;
   bool smoke = false;
   bool json = false;
   bool any_processor = false;
@@ -100,7 +102,6 @@ int bench_mq(const Options& options, const std::string& scratch) {
   MqWorld world;
   MqReport report;
   world.rounds = options.rounds;
-  world.one_processor = options.one_processor;
   if (options.smoke) world.scale = 100;
   if (mount_kernel_queues(scratch + "/kernel")) {
     std::ofstream("/proc/sys/fs/mqueue/msg_max") << 65'536;
@@ -114,8 +115,7 @@ int bench_mq(const Options& options, const std::string& scratch) {
   if (!run_program({options.program, "limits", "msg_max=65536", "msgsize_max=16777216"}, Output::kHidden)) {
     fail("setting the limits");
   }
-  world.contenders.push_back({"daemon", [&] { return mqueuefs_calls(options.library, Way::kThroughDaemon); }});
-  world.contenders.push_back({"mapped", [&] { return mqueuefs_calls(options.library, Way::kMapped); }});
+  world.contenders.push_back({"daemon", [&] { return mqueuefs_calls(options.library); }});
   if (have_boost()) world.contenders.push_back({"boost", boost_calls});
 
   for (const MessageContender& contender : world.contenders) {
@@ -133,6 +133,24 @@ int bench_mq(const Options& options, const std::string& scratch) {
   if (wanted("processes")) add_process_rows(world, report);
   if (wanted("deep")) add_deep_rows(world, report);
   if (wanted("first")) add_first_operation_rows(world, report);
+  options.json ? print_json(report) : print_table(report);
+  fflush(stdout);
+  return 0;
+}
+
+int bench_seccomp(const Options& options, const std::string& scratch) {
+  if (!options.any_processor) pin_to_one_processor();
+  go_first();
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  const Child daemon = start_daemon(options.program, scratch);
+  if (!run_program({options.program, "limits", "queues_max=100000"}, Output::kHidden)) fail("limits");
+  Report report;
+  report.machine = describe_machine() + (options.any_processor ? "" : ", all on one processor");
+  report.rounds = options.rounds;
+  add_seccomp_rows(options.rounds, options.targets, report);
   options.json ? print_json(report) : print_table(report);
   fflush(stdout);
   return 0;
@@ -164,6 +182,13 @@ int run(int argc, char** argv) {
   mq->add_flag("--one-processor", options.one_processor, "everything on one processor");
   mq->add_flag("--smoke", options.smoke, "small numbers: does it run?");
   mq->add_flag("--json", options.json, "for programs");
+  CLI::App* seccomp = app.add_subcommand("seccomp", "system calls that the daemon answers, beside a supervisor that does nothing");
+  seccomp->add_option("--program", options.program, "the mqueuefs to measure")->check(CLI::ExistingFile);
+  seccomp->add_option("--repeat", options.rounds, "rounds; each value is their median")->check(CLI::Range(1, 1000));
+  seccomp->add_option("--targets", options.targets, "processes at once")->check(CLI::Range(1, 10'000));
+  seccomp->add_flag("--any-processor", options.any_processor, "do not keep everything on one processor");
+  seccomp->add_flag("--smoke", options.smoke, "small numbers: does it run?");
+  seccomp->add_flag("--json", options.json, "for programs");
 #ifdef MQUEUEFS_HAVE_SEGMENT_BENCH
   CLI::App* segment = app.add_subcommand("segment", "the queue in shared memory alone; options of Google Benchmark");
   segment->allow_extras();
@@ -186,10 +211,12 @@ int run(int argc, char** argv) {
     options.rounds = 2;
     options.queues = 100;
     options.namespaces = 5;
+    options.targets = 10;
   }
   options.program = std::filesystem::absolute(options.program).string();
   options.library = std::filesystem::absolute(options.library).string();
   return run_in_sandbox([&](const std::string& scratch) {
+    if (seccomp->parsed()) return bench_seccomp(options, scratch);
     return mq->parsed() ? bench_mq(options, scratch) : bench_fs(options, scratch);
   });
 }
