@@ -304,6 +304,9 @@ BatchFunction first_operation(MessageCalls& calls, bool with_open, int count) {
   };
 }
 
+// Two of the contenders are one user in one namespace, and have a queue each.
+constexpr rlim_t kShares = 2;
+
 // How deep a queue of messages of kShort bytes may be (SPEC D2).
 long permitted_depth() {
   rlimit limit{};
@@ -314,15 +317,15 @@ long permitted_depth() {
   if (limit.rlim_cur == RLIM_INFINITY) return kDeepest;
   // Others of this user have queues, too.
   long depth = 16;
-  while (depth < kDeepest && static_cast<rlim_t>(2 * depth) * (kShort + 48 + 48) < limit.rlim_cur) depth *= 2;
+  while (depth < kDeepest && static_cast<rlim_t>(2 * depth) * (kShort + 48 + 48) < limit.rlim_cur / kShares) depth *= 2;
   return depth;
 }
 
 long permitted_size(long wished) {
   rlimit limit{};
   getrlimit(RLIMIT_MSGQUEUE, &limit);
-  if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > static_cast<rlim_t>(wished) + 96) return wished;
-  return static_cast<long>((limit.rlim_max - 96) / (64 * 1024) * (64 * 1024));
+  if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max / kShares > static_cast<rlim_t>(wished) + 96) return wished;
+  return static_cast<long>((limit.rlim_max / kShares - 96) / (64 * 1024) * (64 * 1024));
 }
 
 }  // namespace

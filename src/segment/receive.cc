@@ -162,14 +162,15 @@ Result<MessageInfo> SharedQueue::try_receive(Seat seat, std::span<std::byte> buf
     store(mine.taking, best->slot);
     if (!decide(*state, next)) continue;
 
+    // Counted before anybody is woken, who may look.
+    store(mine.bytes_received, load(mine.bytes_received) + size);
+    note_change();
     if (next.kind != Kind::kNone) static_cast<void>(apply(next, after));
     if (state->has(kSendersWait)) static_cast<void>(settled(after));
     if (tells) after.tell_owner = true;
     MessageInfo info = copy_out(best->slot, buffer);
     info.size = std::min(info.size, size);
-    store(mine.bytes_received, load(mine.bytes_received) + info.size);
     keep(mine, best->slot);
-    note_change();
     return info;
   }
   return broken("segment: nobody gets through");

@@ -58,6 +58,7 @@ Status SharedQueue::send_from(Seat seat, uint32_t priority, std::span<const std:
 
 Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermath& after) const {
   Slot& sent = slot(index);
+  const uint32_t size = load(sent.size);  // once it is sent it may be another's at once
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto state = settled(after);
     if (!state) return state.error();
@@ -98,15 +99,15 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
     }
     if (!decide(*state, next)) continue;
 
+    store(mine.bytes_sent, load(mine.bytes_sent) + size);
+    note_change();
     if (next.kind != Kind::kNone) {
       static_cast<void>(apply(next, after));
     } else if (state->head != kNoSlot) {
       store(slot(state->tail).next, make_link(index, next.version));
     }
-    store(mine.bytes_sent, load(mine.bytes_sent) + load(sent.size));
     if (is_edge) after.tell_owner = true;
     if (notifies) after.used_notification = true;
-    note_change();
     return {};
   }
   return broken("segment: nobody gets through");
