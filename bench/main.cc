@@ -102,6 +102,7 @@ int bench_mq(const Options& options, const std::string& scratch) {
   MqWorld world;
   MqReport report;
   world.rounds = options.rounds;
+  world.one_processor = options.one_processor;
   if (options.smoke) world.scale = 100;
   if (mount_kernel_queues(scratch + "/kernel")) {
     std::ofstream("/proc/sys/fs/mqueue/msg_max") << 65'536;
@@ -115,7 +116,8 @@ int bench_mq(const Options& options, const std::string& scratch) {
   if (!run_program({options.program, "limits", "msg_max=65536", "msgsize_max=16777216"}, Output::kHidden)) {
     fail("setting the limits");
   }
-  world.contenders.push_back({"daemon", [&] { return mqueuefs_calls(options.library); }});
+  world.contenders.push_back({"daemon", [&] { return mqueuefs_calls(options.library, Way::kThroughDaemon); }});
+  world.contenders.push_back({"mapped", [&] { return mqueuefs_calls(options.library, Way::kMapped); }});
   if (have_boost()) world.contenders.push_back({"boost", boost_calls});
 
   for (const MessageContender& contender : world.contenders) {

@@ -18,6 +18,7 @@ struct PosixFunctions {
   int (*unlink)(const char*);
   int (*send)(mqd_t, const char*, size_t, unsigned);
   ssize_t (*receive)(mqd_t, char*, size_t, unsigned*);
+  int (*map)(mqd_t) = nullptr;
 };
 
 class PosixCalls final : public MessageCalls {
@@ -37,6 +38,7 @@ class PosixCalls final : public MessageCalls {
   long open(const std::string& name) override {
     const mqd_t queue = functions_.open(path(name).c_str(), O_RDWR);
     if (queue < 0) fail(who_ + ": opening " + name);
+    if (functions_.map != nullptr && functions_.map(queue) != 0) fail(who_ + ": mapping " + name);
     return queue;
   }
   void close(long queue) override { functions_.close(static_cast<mqd_t>(queue)); }
@@ -67,10 +69,10 @@ Function* find(void* library, const char* symbol) {
 }  // namespace
 
 std::unique_ptr<MessageCalls> kernel_calls() {
-  return std::make_unique<PosixCalls>("kernel", PosixFunctions{mq_open, mq_close, mq_unlink, mq_send, mq_receive});
+  return std::make_unique<PosixCalls>("kernel", PosixFunctions{mq_open, mq_close, mq_unlink, mq_send, mq_receive, nullptr});
 }
 
-std::unique_ptr<MessageCalls> mqueuefs_calls(const std::string& library) {
+std::unique_ptr<MessageCalls> mqueuefs_calls(const std::string& library, Way way) {
   void* const loaded = dlopen(library.c_str(), RTLD_NOW);
   if (loaded == nullptr) fail("dlopen " + library);
   PosixFunctions functions{};
@@ -79,6 +81,7 @@ std::unique_ptr<MessageCalls> mqueuefs_calls(const std::string& library) {
   functions.unlink = find<int(const char*)>(loaded, "mqueuefs_unlink");
   functions.send = find<int(mqd_t, const char*, size_t, unsigned)>(loaded, "mqueuefs_send");
   functions.receive = find<ssize_t(mqd_t, char*, size_t, unsigned*)>(loaded, "mqueuefs_receive");
+  if (way == Way::kMapped) functions.map = find<int(mqd_t)>(loaded, "mqueuefs_map");
   return std::make_unique<PosixCalls>("mqueuefs", functions);
 }
 

@@ -33,8 +33,9 @@ struct MessageContender {
 
 /// The C library's mq_*.
 std::unique_ptr<MessageCalls> kernel_calls();
-/// mqueuefs_* of the libmqueuefs at `library`.
-std::unique_ptr<MessageCalls> mqueuefs_calls(const std::string& library);
+/// mqueuefs_* of the libmqueuefs at `library`, through the daemon or in mapped memory.
+enum class Way { kThroughDaemon, kMapped };
+std::unique_ptr<MessageCalls> mqueuefs_calls(const std::string& library, Way way);
 /// boost::interprocess::message_queue; null if this was built without it.
 std::unique_ptr<MessageCalls> boost_calls();
 bool have_boost();

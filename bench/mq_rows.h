@@ -14,6 +14,7 @@ struct MqWorld {
   std::string floor;                         ///< where the do-nothing file system is mounted
   int rounds = 0;
   int scale = 1;        ///< batches are divided by this
+  bool one_processor = false;
   std::string baseline = "kernel";
   std::string through_daemon = "daemon";  ///< the column that the target is about
 };
