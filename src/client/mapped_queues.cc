@@ -233,6 +233,8 @@ MappedQueue* mapping_for(Process& own, int fd) {
   fresh->device = file->device;
   fresh->inode = file->inode;
   fresh->spin_rounds.store(kFirstSpinRounds);
+  fresh->spin_retry.store(0);
+  fresh->spin_countdown.store(0);
   if (!fetch(fd, *fresh)) {
     fresh->state.store(MappedQueue::kFree, std::memory_order_release);
     return &own.never;

@@ -29,7 +29,10 @@ struct MappedQueue {
   std::byte* base;
   uint64_t device;
   uint64_t inode;
-  std::atomic<uint32_t> spin_rounds;  ///< how long waiting has been worth while lately, see mapped_transfer.cc
+  // How long looking has been worth while lately, see mapped_transfer.cc.
+  std::atomic<uint32_t> spin_rounds;     ///< 0: it has not
+  std::atomic<uint32_t> spin_retry;      ///< then: after so many waits it is tried again
+  std::atomic<uint32_t> spin_countdown;  ///< how many of them are left
 
   SharedQueue queue() const { return SharedQueue(attributes, base); }
 };

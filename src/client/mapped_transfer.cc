@@ -42,11 +42,12 @@ constexpr int64_t kNsPerSecond = 1'000'000'000;
 // Between two looks the other side must be able to work with the line of the state in its own cache.
 constexpr uint32_t kPausesPerLook = 8;
 constexpr uint32_t kMostSpinRounds = 512;
-// Once in so many waits a mapping that has learnt not to look tries it again, for longer than it takes to wake the other.
-constexpr uint32_t kRetryEvery = 32;
-constexpr uint32_t kTrySpinRounds = 256;
-constexpr uint32_t kLeastSpinRounds = 40;
-static_assert(kRetryEvery <= kLeastSpinRounds);
+// A mapping that has learnt not to look tries it again after so many waits, and ever more while it stays useless: each try
+// takes longer than it takes to wake the other.
+constexpr uint32_t kFirstRetry = 16;
+constexpr uint32_t kLastRetry = 2048;
+constexpr uint32_t kTrySpinRounds = 128;
+constexpr uint32_t kLeastSpinRounds = 32;
 
 void pause() {
 #if defined(__x86_64__)
@@ -60,19 +61,27 @@ void pause() {
 template <typename Ready>
 bool spin(MappedQueue& mapping, Ready ready) {
   uint32_t rounds = mapping.spin_rounds.load(std::memory_order_relaxed);
-  if (rounds < kLeastSpinRounds) {
-    // Counting up to the next try.
-    mapping.spin_rounds.store(rounds + 1, std::memory_order_relaxed);
-    if (rounds + 1 < kRetryEvery) return false;
+  const uint32_t retry = mapping.spin_retry.load(std::memory_order_relaxed);
+  if (rounds == 0) {
+    const uint32_t left = mapping.spin_countdown.load(std::memory_order_relaxed);
+    if (left > 0) {
+      mapping.spin_countdown.store(left - 1, std::memory_order_relaxed);
+      return false;
+    }
     rounds = kTrySpinRounds;
   }
   for (uint32_t round = 0; round < rounds; ++round) {
     for (uint32_t pauses = 0; pauses < kPausesPerLook; ++pauses) pause();
     if (!ready()) continue;
     mapping.spin_rounds.store(std::min(rounds * 2, kMostSpinRounds), std::memory_order_relaxed);
+    mapping.spin_retry.store(0, std::memory_order_relaxed);
     return true;
   }
-  mapping.spin_rounds.store(rounds / 2 > kLeastSpinRounds ? rounds / 2 : 0, std::memory_order_relaxed);
+  const bool given_up = retry > 0 || rounds / 2 < kLeastSpinRounds;
+  const uint32_t next_retry = std::clamp(retry * 2, kFirstRetry, kLastRetry);
+  mapping.spin_rounds.store(given_up ? 0 : rounds / 2, std::memory_order_relaxed);
+  mapping.spin_retry.store(given_up ? next_retry : 0, std::memory_order_relaxed);
+  mapping.spin_countdown.store(given_up ? next_retry : 0, std::memory_order_relaxed);
   return false;
 }
 
