@@ -43,10 +43,11 @@ void print_table(const MqReport& report) {
       printf("\n");
     }
     if (any_percentile) {
-      for (const auto& [name, member] :
+      for (const auto& percentile :
            {std::pair("p50", &Percentiles::p50), {"p99", &Percentiles::p99}, {"p99.9", &Percentiles::p999}}) {
-        print_line(report, "", name, [&](size_t column) -> std::string {
-          return row.cells[column] && row.cells[column]->of ? number((*row.cells[column]->of).*member) : "";
+        print_line(report, "", percentile.first, [&](size_t column) -> std::string {
+          const auto& cell = row.cells[column];
+          return cell && cell->of ? number((*cell->of).*percentile.second) : "";
         });
         printf("\n");
       }

@@ -61,6 +61,8 @@ Result<std::unique_ptr<ipc::MappingProcess>> MappingProcesses::share(pid_t proce
   std::erase_if(lives_, [](const auto& entry) { return entry.second.expired(); });
   std::shared_ptr<Life> life = lives_[process].lock();
   if (life == nullptr || !life->alive()) {
+    // It has executed another program. What its threads were waiting for must not wait for the next look.
+    if (life != nullptr) catch_up();
     life = std::make_shared<Life>(process);
     const Status watched = life->watch(tasks_, [this] { catch_up(); });
     if (!watched) return watched.error();

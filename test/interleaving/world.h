@@ -77,7 +77,6 @@ class World {
   uint32_t keys_ = 0;
   uint64_t setup_clock_ = 0;
   bool running_ = false;
-  bool after_run_ = false;
   std::vector<bool> buried_;
 };
 
