@@ -77,7 +77,7 @@ inline bool swap(WideWord& word, Wide& expected, Wide desired) {
                        : "memory");
   return swapped;
 #else
-  using Whole = unsigned __int128;
+  __extension__ using Whole = unsigned __int128;
   const Whole before = static_cast<Whole>(expected.high) << 64 | expected.low;
   const Whole after = static_cast<Whole>(desired.high) << 64 | desired.low;
   const Whole seen = __sync_val_compare_and_swap(reinterpret_cast<Whole*>(&word), before, after);
