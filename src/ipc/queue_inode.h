@@ -158,6 +158,8 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
     int memfd = -1;  ///< the queue's own
   };
   Result<Mapping> map_for(std::unique_ptr<MappingProcess> process);
+  /// `process`, for whom `incarnation` was made, has not got the memory or can't map it.
+  void could_not_map(uint32_t incarnation, pid_t process);
   bool is_mapped() const { return !mapping_.empty(); }
   /// A process that maps the queue did what concerns others than those who map it.
   void told(bool used_notification, const Sender& sender);
@@ -176,12 +178,19 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   pid_t registered_process() const { return registration_ ? registration_->process : 0; }
 
   QueueStatus status();
+  /// Memory that the messages occupy.
+  uint64_t memory_bytes() const { return segment_.made() ? segment_.memory().memory_bytes() : 0; }
 
  private:
   friend class Channel;     // leaves wait lists, keeps the queue in use
   friend class Superblock;  // unlinks, and ends queues with itself
 
   enum class Line { kReceivers, kSenders };
+
+  // The daemon is the segment's owner, its first member, and one thread.
+  static constexpr uint32_t kOwnIncarnation = 1;
+  static constexpr uint32_t kOwnThread = 1;
+  static constexpr Seat kOwnSeat{0, 0};
 
   Result<SharedQueue> segment();
   void drop_segment();
@@ -208,6 +217,9 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   void serve_waiter(const SharedQueue& queue, Channel& channel, const std::shared_ptr<QueueInode>& self);
   void end_waits(int code);
   void bury(uint32_t incarnation);
+  void fire_if_nobody_tells(const SharedQueue& queue);
+  void mapping_has_ended();
+  void shed_memory();
   void look_at_mapping_processes(const std::function<bool(const MappingProcess&)>& suspected);
   void fire_notification(const Sender& sender);
   void stamp(unsigned times);
@@ -243,7 +255,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   bool polled_ = false;            // kPoll is set in the segment, or will be when there is one
   std::map<uint32_t, std::unique_ptr<MappingProcess>> mapping_;  // by incarnation
   bool needs_reclaim_ = false;     // somebody died with slots in his hands
-  int64_t refreshed_s_ = 0;        // what the segment said of the last change when it was asked last
+  bool unfired_ = false;           // a notification was found used up by somebody who has not told yet
   std::optional<Registration> registration_;
 };
 

@@ -54,7 +54,7 @@ struct Header {  // NOLINT(clang-analyzer-optin.performance.Padding): apart on p
   alignas(kCacheLine) WideWord free_slots;  ///< low: version; high: first free slot, and slots used so far << 32
 
   // Rarely written.
-  alignas(kCacheLine) Word64 changed_s;  ///< CLOCK_REALTIME of the last send or receive
+  alignas(kCacheLine) Word64 changed_s;  ///< CLOCK_REALTIME of the last send or receive; 0: none since the owner asked
   Word32 members_used;                   ///< members and waiters above these were never used
   Word32 waiters_used;
   Word64 bytes_sent;  ///< by members that are gone: payload bytes; what is queued is the sum of all differences

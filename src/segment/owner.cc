@@ -146,7 +146,10 @@ uint64_t SharedQueue::counted_bytes() const {
   return bytes;
 }
 
-int64_t SharedQueue::changed_s() const { return static_cast<int64_t>(load(header().changed_s)); }
+int64_t SharedQueue::take_change_s() const {
+  if (load(header().changed_s) == 0) return 0;
+  return static_cast<int64_t>(header().changed_s.exchange(0, std::memory_order_acq_rel));
+}
 
 void SharedQueue::initialize(uint64_t version) const {
   Header& mine = header();

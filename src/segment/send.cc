@@ -2,7 +2,6 @@
 
 #include <time.h>
 
-
 #include "segment/patience.h"
 #include "segment/shared_queue.h"
 #include "segment/tagged.h"
@@ -76,6 +75,7 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
           if (state->has(kSendersWait)) next.flags &= ~uint32_t{kPoll};
         }
         if (!decide(*state, next)) continue;
+        note_change();
         if (const Applied applied = apply(next, after); applied == Applied::kBroken) return broken("segment: hand-over");
         // The place that was reserved is free for who waits for one; his message is not there for who polls unless he
         // is told.
@@ -83,7 +83,6 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
           after.tell_owner = after.tell_owner || state->has(kPoll);
           static_cast<void>(settled(after));
         }
-        note_change();
         return {};
       }
       next.flags &= ~uint32_t{kReceiversWait};

@@ -167,7 +167,8 @@ class SharedQueue {
   uint64_t payload_bytes() const;
   bool dead() const;
   void mark_dead() const;
-  int64_t changed_s() const;
+  /// CLOCK_REALTIME of the last send or receive since this was asked last; 0: none.
+  int64_t take_change_s() const;
 
   /// Whether `incarnation` has members.
   bool has_members(uint32_t incarnation) const;

@@ -68,6 +68,8 @@ inline std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
+constexpr const char* kEmpty = "E11";  // of receive(): EAGAIN
+
 class IpcTest : public testing::Test {
  protected:
   using QueuePointer = std::shared_ptr<QueueInode>;

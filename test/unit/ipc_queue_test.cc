@@ -8,7 +8,6 @@ namespace mqueuefs::ipc {
 namespace {
 
 using std::string;
-constexpr const char* kEmpty = "E11";
 
 TEST_F(IpcTest, PriorityThenArrival) {
   const auto queue = create("q", 10);
