@@ -42,6 +42,14 @@ struct Options {
   std::vector<std::string> rows;
 };
 
+// As many descriptors as permitted: the daemon holds one for each queue, and inherits the limit.
+void raise_descriptor_limit() {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int bench_fs(const Options& options, const std::string& scratch) {
   World world;
   world.program = options.program;
@@ -55,11 +63,7 @@ int bench_fs(const Options& options, const std::string& scratch) {
   if (!options.any_processor) pin_to_one_processor();
   go_first();
 
-  // As many descriptors as permitted: the daemon holds one for each queue.
-  rlimit files{};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
+  raise_descriptor_limit();
 
   const std::string kernel = scratch + "/kernel";
   if (mount_kernel_queues(kernel)) {
@@ -143,10 +147,7 @@ int bench_mq(const Options& options, const std::string& scratch) {
 int bench_seccomp(const Options& options, const std::string& scratch) {
   if (!options.any_processor) pin_to_one_processor();
   go_first();
-  rlimit files{};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
+  raise_descriptor_limit();
   const Child daemon = start_daemon(options.program, scratch);
   if (!run_program({options.program, "limits", "queues_max=100000"}, Output::kHidden)) fail("limits");
   Report report;

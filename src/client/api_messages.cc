@@ -21,11 +21,11 @@ namespace {
 
 constexpr unsigned kPriorities = 32768;  // MQ_PRIO_MAX
 
-// SPEC E1. EFAULT, EINVAL.
-Result<Deadline> read_deadline(const timespec* given) {
+// SPEC E1. EFAULT, EINVAL. `can_read` is readable() or known_readable().
+Result<Deadline> read_deadline(const timespec* given, bool (*can_read)(const void*, size_t) = readable) {
   if (given == nullptr) return Deadline{};
-  timespec copy;
-  if (!copy_in(copy, given)) return Error{EFAULT, "timeout"};
+  if (!can_read(given, sizeof *given)) return Error{EFAULT, "timeout"};
+  const timespec copy = *given;
   return deadline_of(&copy);
 }
 
@@ -51,14 +51,10 @@ long or_bad_descriptor(long result, Check check) {
 // Nothing: to be answered otherwise.
 std::optional<int> send_in_memory(mqd_t queue, const char* message, size_t size, unsigned priority,
                                   const timespec* timeout) {
-  Deadline deadline;
-  if (timeout != nullptr) {
-    const auto read = read_deadline(timeout);
-    if (!read) return std::nullopt;
-    deadline = *read;
-  }
+  const auto deadline = read_deadline(timeout, known_readable);
+  if (!deadline) return std::nullopt;
   if (priority >= kPriorities || !known_readable(message, size)) return std::nullopt;
-  const auto sent = send_mapped(queue, std::as_bytes(std::span(message, size)), priority, deadline);
+  const auto sent = send_mapped(queue, std::as_bytes(std::span(message, size)), priority, *deadline);
   if (!sent) return std::nullopt;
   if (*sent) return 0;
   errno = sent->code();
@@ -67,15 +63,11 @@ std::optional<int> send_in_memory(mqd_t queue, const char* message, size_t size,
 
 std::optional<ssize_t> receive_in_memory(mqd_t queue, char* buffer, size_t size, unsigned* priority,
                                          const timespec* timeout) {
-  Deadline deadline;
-  if (timeout != nullptr) {
-    const auto read = read_deadline(timeout);
-    if (!read) return std::nullopt;
-    deadline = *read;
-  }
+  const auto deadline = read_deadline(timeout, known_readable);
+  if (!deadline) return std::nullopt;
   if (priority != nullptr && !known_writable(priority, sizeof *priority)) return std::nullopt;
   const auto received =
-      receive_mapped(queue, std::as_writable_bytes(std::span(buffer, size)), deadline, known_writable);
+      receive_mapped(queue, std::as_writable_bytes(std::span(buffer, size)), *deadline, known_writable);
   if (!received) return std::nullopt;
   if (!*received) {
     errno = received->code();

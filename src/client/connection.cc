@@ -199,13 +199,17 @@ Error Connection::take_notifications() {
 }
 
 Result<Connection::Mapping> Connection::take_mapping() {
-  alignas(8) std::byte body[64];
+  alignas(8) std::byte body[64]{};
   for (;;) {
     auto packet = control::receive_packet(socket_.get(), body);
     if (packet.code() == EINTR) continue;
+    Mapping mapping;
+    if (packet.code() == EMFILE) {  // all of it has come but the descriptor
+      memcpy(&mapping.mapped, body, sizeof mapping.mapped);
+      return mapping;
+    }
     if (!packet) return broken(packet.error());
     if (take_unasked(*packet, body)) continue;
-    Mapping mapping;
     if (packet->header.type != Type::kMapped || packet->body_size != sizeof mapping.mapped || packet->fd_count != 1) {
       return broken({EPROTO, "mapping"});
     }

@@ -215,8 +215,11 @@ bool fetch(int fd, MappedQueue& mapping) {
   if (!reply) return false;
   const QueueAttributes attributes{reply->mapped.maxmsg, reply->mapped.msgsize};
   auto memory = SegmentMemory::attach(std::move(reply->memfd), attributes);
-  if (!memory) return false;
-  if (madvise(memory->base(), memory->size(), MADV_DONTFORK) != 0) return false;
+  if (!memory || madvise(memory->base(), memory->size(), MADV_DONTFORK) != 0) {
+    control::TellHeader tell{control::kCouldNotMap, reply->mapped.incarnation};
+    static_cast<void>(ask(fd, control::queue_ioctl(control::QueueIoctl::kTell, sizeof tell), &tell, "tell").ok());
+    return false;
+  }
   mapping.attributes = attributes;
   mapping.incarnation = reply->mapped.incarnation;
   mapping.base = memory->release();

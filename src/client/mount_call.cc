@@ -11,7 +11,7 @@
 #include "client/call.h"
 #include "client/mount.h"
 #include "client/user_memory.h"
-#include "control/messages.h"
+#include "control/mount_flags.h"
 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
@@ -23,17 +23,6 @@ namespace {
 // mount(2): with these flags it makes no new file system and looks at no type.
 constexpr unsigned long kOtherOperations =
     MS_REMOUNT | MS_BIND | MS_MOVE | MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
-
-uint32_t flags_of(unsigned long flags) {
-  uint32_t result = 0;
-  if ((flags & MS_RDONLY) != 0) result |= control::kMountReadOnly;
-  if ((flags & MS_NOSUID) != 0) result |= control::kMountNoSuid;
-  if ((flags & MS_NOEXEC) != 0) result |= control::kMountNoExec;
-  if ((flags & MS_NODEV) != 0) result |= control::kMountNoDev;
-  if ((flags & MS_NOATIME) != 0) result |= control::kMountNoAtime;
-  if ((flags & MS_STRICTATIME) != 0) result |= control::kMountStrictAtime;
-  return result;
-}
 
 bool is_mqueue(const char* type) { return type != nullptr && readable_length(type, 7) == 6 && memcmp(type, "mqueue", 6) == 0; }
 
@@ -54,11 +43,11 @@ int mount_call(const char* source, const char* target, const char* type, unsigne
   Lease lease;
   const auto connection = lease.connection();
   if (!connection) return call.fail(errno_without_daemon(connection.code()));
-  Status mounted = mount_namespace(**connection, "", source, target, flags_of(flags));
+  Status mounted = mount_namespace(**connection, "", source, target, control::mount_flags(flags));
   if (!mounted && lease.was_idle() && !(*connection)->healthy()) {
     const auto other = lease.renewed();
     if (!other) return call.fail(errno_without_daemon(other.code()));
-    mounted = mount_namespace(**other, "", source, target, flags_of(flags));
+    mounted = mount_namespace(**other, "", source, target, control::mount_flags(flags));
   }
   return call.finish(mounted);
 }

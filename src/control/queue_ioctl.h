@@ -140,11 +140,12 @@ struct MapHeader {
 
 enum TellFlags : uint32_t {
   kUsedNotification = 1u << 0,  ///< the caller's message was the first in the empty queue
+  kCouldNotMap = 1u << 1,       ///< nothing was done: the mapping that kMap gave is not used, and is to be forgotten
 };
 
 struct TellHeader {
-  uint32_t flags;  ///< TellFlags
-  uint32_t reserved;
+  uint32_t flags;        ///< TellFlags
+  uint32_t incarnation;  ///< of Mapped, with kCouldNotMap; else 0
 };
 
 struct PeekHeader {

@@ -350,7 +350,11 @@ Status DaemonHost::send_mapping(uint64_t channel, ipc::TaskId caller, ipc::Queue
   const auto mapping = queue.map_for(std::move(*share));
   if (!mapping) return mapping.error();
   UniqueFd copy(fcntl(mapping->memfd, F_DUPFD_CLOEXEC, 0));
-  if (!copy) return last_error("F_DUPFD_CLOEXEC");
+  if (!copy) {
+    const Error failed = last_error("F_DUPFD_CLOEXEC");
+    queue.could_not_map(mapping->incarnation, process);
+    return failed;
+  }
   connection->send_mapping({.incarnation = mapping->incarnation,
                             .maxmsg = queue.attributes().maxmsg,
                             .msgsize = queue.attributes().msgsize},

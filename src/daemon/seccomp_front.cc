@@ -4,7 +4,6 @@
 #include <linux/netlink.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
-#include <sys/mount.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,6 +11,7 @@
 
 #include "control/announcements.h"
 #include "control/messages.h"
+#include "control/mount_flags.h"
 #include "daemon/notification_delivery.h"
 #include "daemon/proc_files.h"
 
@@ -26,17 +26,6 @@ constexpr size_t kMostHelpers = 16;
 
 constexpr char kWokenUp = 1;  // NOTIFY_WOKENUP of linux/mqueue.h
 constexpr char kRemoved = 2;  // NOTIFY_REMOVED
-
-uint32_t mount_flags(uint64_t flags) {
-  uint32_t result = 0;
-  if ((flags & MS_RDONLY) != 0) result |= control::kMountReadOnly;
-  if ((flags & MS_NOSUID) != 0) result |= control::kMountNoSuid;
-  if ((flags & MS_NOEXEC) != 0) result |= control::kMountNoExec;
-  if ((flags & MS_NODEV) != 0) result |= control::kMountNoDev;
-  if ((flags & MS_NOATIME) != 0) result |= control::kMountNoAtime;
-  if ((flags & MS_STRICTATIME) != 0) result |= control::kMountStrictAtime;
-  return result;
-}
 
 /// SIGEV_THREAD of the raw call: the cookie, with its last byte changed, to the target's own socket (SPEC F8).
 class NetlinkTarget final : public ipc::NotificationTarget {
@@ -269,7 +258,7 @@ void SeccompFront::mount(const seccomp::HelperCall& call, const seccomp::MountCa
   job->line = line_of(call);
   job->work = [target = what.target](const Reply& reply, int mount) { mount_in_place(reply, target, mount); };
   if (is_retry(*job)) return;  // never: but what the thread did before is over
-  host_.mount(*caller, call.namespace_name, {.flags = mount_flags(what.flags), .source = what.source},
+  host_.mount(*caller, call.namespace_name, {.flags = control::mount_flags(what.flags), .source = what.source},
               [this, job](Result<UniqueFd> mount) {
                 if (!mount) {
                   job->call.listener->fail(job->call.id, mount.code() == EOPNOTSUPP ? EPERM : mount.code());

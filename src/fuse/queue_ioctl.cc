@@ -314,8 +314,12 @@ IoctlReply map(const IoctlContext& context, Bytes argument) {
 
 IoctlReply tell(const IoctlContext& context, Bytes argument) {
   const auto header = take_header<control::TellHeader>(argument);
-  if (!header || (header->flags & ~control::kUsedNotification) != 0) return fail(EINVAL);
+  if (!header || (header->flags & ~(control::kUsedNotification | control::kCouldNotMap)) != 0) return fail(EINVAL);
   if (!context.file.readable || !context.file.writable) return fail(EBADF);
+  if ((header->flags & control::kCouldNotMap) != 0) {
+    context.file.queue->could_not_map(header->incarnation, context.tasks.process_of(context.caller.task));
+    return {};
+  }
   context.file.queue->told((header->flags & control::kUsedNotification) != 0, context.caller);
   return {};
 }

@@ -393,5 +393,38 @@ TEST_F(QueueIoctlTest, TouchMovesNoMtime) {
   EXPECT_EQ(queue->file().mtime_s, 1);
 }
 
+// Who may do only one of the two would be given what lets him do both.
+TEST_F(QueueIoctlTest, OnlyWhoReadsAndWritesMaps) {
+  const string argument = bytes(control::MapHeader{7});
+  for (const int flags : {O_RDONLY, O_WRONLY, 3}) {
+    EXPECT_EQ(run(file(flags), QueueIoctl::kMap, argument).error, EBADF) << flags;
+    EXPECT_EQ(run(file(flags), QueueIoctl::kTell, bytes(control::TellHeader{})).error, EBADF) << flags;
+  }
+  EXPECT_TRUE(services.log.empty());
+  EXPECT_EQ(run(file(), QueueIoctl::kMap, bytes(control::MapHeader{8})).error, ENOTCONN);
+  EXPECT_EQ(run(file(), QueueIoctl::kMap, argument.substr(1)).error, EINVAL);
+  EXPECT_EQ(run(file(), QueueIoctl::kMap, argument).error, 0);
+  EXPECT_EQ(services.log, std::vector<string>{"mapped"});
+}
+
+TEST_F(QueueIoctlTest, WhoTellsOfAMappingTakesItBackAlone) {
+  class Process : public ipc::MappingProcess {
+   public:
+    bool alive() override { return true; }
+    pid_t process() const override { return 42; }  // the caller's
+  };
+  const auto mapping = queue->map_for(std::make_unique<Process>());
+  ASSERT_TRUE(mapping.ok());
+  EXPECT_EQ(run(file(), QueueIoctl::kTell, bytes(control::TellHeader{4, 0})).error, EINVAL);
+  EXPECT_EQ(run(file(), QueueIoctl::kTell, bytes(control::TellHeader{0, 0})).error, 0);
+  EXPECT_TRUE(queue->is_mapped());
+  EXPECT_EQ(run(file(), QueueIoctl::kTell, bytes(control::TellHeader{control::kCouldNotMap, 77})).error, 0);
+  EXPECT_TRUE(queue->is_mapped()) << "nobody's";
+  EXPECT_EQ(
+      run(file(), QueueIoctl::kTell, bytes(control::TellHeader{control::kCouldNotMap, mapping->incarnation})).error,
+      0);
+  EXPECT_FALSE(queue->is_mapped());
+}
+
 }  // namespace
 }  // namespace mqueuefs::fuse

@@ -1,0 +1,233 @@
+// Messages in mapped memory, seen from outside: that they pass without a request to the daemon, and what has to be told
+// of them all the same.
+#include <fcntl.h>
+#include <mqueuefs/mqueuefs.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "control/queue_ioctl.h"
+#include "integration/program_fixture.h"
+#include "support/child.h"
+#include "support/expect.h"
+#include "support/wait.h"
+
+namespace mqueuefs::test {
+namespace {
+
+class MappingTest : public ProgramTest {
+ protected:
+  void in_namespace(const std::function<void()>& body) {
+    in_private_namespaces([&](const std::string&) {
+      setenv("MQUEUEFS_PROGRAM", std::filesystem::absolute(mqueuefs_program()).c_str(), 1);
+      body();
+    });
+  }
+
+  static mqd_t create(int flags = 0) {
+    mq_attr attributes{};
+    attributes.mq_maxmsg = 4;
+    attributes.mq_msgsize = 64;
+    const mqd_t queue = mqueuefs_open("/q", O_CREAT | O_RDWR | flags, 0600, &attributes);
+    EXPECT_OK(queue);
+    return queue;
+  }
+  static mqd_t create_mapped(int flags = 0) {
+    const mqd_t queue = create(flags);
+    EXPECT_OK(mqueuefs_map(queue));
+    return queue;
+  }
+  static std::string receive(mqd_t queue) {
+    char buffer[64];
+    const ssize_t size = mqueuefs_receive(queue, buffer, sizeof buffer, nullptr);
+    return size < 0 ? errno_name(errno) : std::string(buffer, static_cast<size_t>(size));
+  }
+  static int send(mqd_t queue, const std::string& text) { return mqueuefs_send(queue, text.data(), text.size(), 0); }
+
+  /// What the kernel has asked of this namespace's file system so far.
+  static uint64_t requests() {
+    uint64_t sum = 0;
+    for (const auto& entry : nlohmann::json::parse(program({"ns", "list", "--json"}).stdout_text)) {
+      sum += entry["requests"].get<uint64_t>();
+    }
+    return sum;
+  }
+  /// Of one call. Who asks is a child, that closes its copy of the descriptor: a FLUSH for each.
+  static uint64_t requests_of(const std::function<void()>& call, uint64_t descriptors = 1) {
+    const uint64_t before = requests();
+    call();
+    return requests() - before - descriptors;
+  }
+};
+
+TEST_F(MappingTest, MessagesCostNoRequest) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped(O_NONBLOCK);
+    EXPECT_EQ(requests_of([&] {
+                for (int round = 0; round < 100; ++round) {
+                  ASSERT_OK(send(queue, "m"));
+                  ASSERT_EQ(receive(queue), "m");
+                }
+                EXPECT_EQ(receive(queue), "EAGAIN");
+              }),
+              0u);
+  });
+}
+
+TEST_F(MappingTest, EveryMessageThroughTheDaemonCostsOne) {
+  in_namespace([] {
+    const mqd_t queue = create(O_NONBLOCK);
+    EXPECT_EQ(requests_of([&] {
+                for (int round = 0; round < 100; ++round) {
+                  ASSERT_OK(send(queue, "m"));
+                  ASSERT_EQ(receive(queue), "m");
+                }
+              }),
+              200u);
+  });
+}
+
+TEST_F(MappingTest, WhoWaitsIsServedWithoutARequest) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped();
+    Companion receiver([&] {
+      ASSERT_OK(mqueuefs_map(queue));
+      for (int round = 0; round < 50; ++round) ASSERT_EQ(receive(queue), "m");
+    });
+    EXPECT_EQ(requests_of([&] {
+                for (int round = 0; round < 49; ++round) {
+                  usleep(round % 10 == 0 ? 5000 : 0);
+                  ASSERT_OK(send(queue, "m"));
+                }
+              }) / 10,
+              0u)
+        << "a few: the child maps";
+    ASSERT_OK(send(queue, "m"));
+    receiver.join();
+  });
+}
+
+TEST_F(MappingTest, OneWayDescriptorsAreNotMapped) {
+  in_namespace([] {
+    const mqd_t queue = create(O_NONBLOCK);
+    const mqd_t reader = mqueuefs_open("/q", O_RDONLY);
+    const mqd_t writer = mqueuefs_open("/q", O_WRONLY);
+    ASSERT_OK(reader);
+    ASSERT_OK(writer);
+    EXPECT_ERRNO(EBADF, mqueuefs_map(reader));
+    EXPECT_ERRNO(EBADF, mqueuefs_map(writer));
+    // They work with who has it mapped.
+    ASSERT_OK(mqueuefs_map(queue));
+    ASSERT_OK(send(writer, "1"));
+    EXPECT_EQ(receive(queue), "1");
+    ASSERT_OK(send(queue, "2"));
+    EXPECT_EQ(receive(reader), "2");
+  });
+}
+
+TEST_F(MappingTest, ForkedChildIsAProcessOfItsOwn) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped(O_NONBLOCK);
+    ASSERT_OK(send(queue, "before"));
+    Companion child([&] {
+      ASSERT_EQ(receive(queue), "before");
+      ASSERT_OK(mqueuefs_map(queue));
+      ASSERT_OK(send(queue, "from the child"));
+    });
+    child.join();
+    EXPECT_EQ(receive(queue), "from the child");
+    ASSERT_OK(send(queue, "after"));
+    EXPECT_EQ(receive(queue), "after");
+  });
+}
+
+// It was handed over while he slept, and goes back to its place before the one that was sent later.
+TEST_F(MappingTest, MessageOfAReceiverThatIsKilledGoesBack) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped(O_NONBLOCK);
+    Companion receiver([&] {
+      fcntl(queue, F_SETFL, 0);  // the description is shared
+      ASSERT_OK(mqueuefs_map(queue));
+      receive(queue);
+      pause();
+    });
+    ASSERT_TRUE(wait_until([&] {
+      const auto list = nlohmann::json::parse(program({"list", "--json"}).stdout_text);
+      return list.at(0)["waiting"]["receivers"] == 1;
+    }));
+    kill(receiver.pid(), SIGSTOP);
+    ASSERT_OK(send(queue, "first"));
+    ASSERT_OK(send(queue, "second"));
+    receiver.kill();
+    receiver.join();
+    EXPECT_EQ(receive(queue), "first");
+    EXPECT_EQ(receive(queue), "second");
+  });
+}
+
+TEST_F(MappingTest, PollHearsOfMappedMessages) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped(O_NONBLOCK);
+    const pid_t self = getpid();
+    for (int round = 0; round < 3; ++round) {
+      Companion sender([&] {
+        ASSERT_OK(mqueuefs_map(queue));
+        ASSERT_TRUE(wait_until_asleep(self));
+        ASSERT_OK(send(queue, "m"));
+      });
+      pollfd poller{queue, POLLIN, 0};
+      EXPECT_EQ(poll(&poller, 1, 5000), 1);
+      EXPECT_EQ(receive(queue), "m");
+      EXPECT_EQ(poll(&poller, 1, 0), 0);
+      sender.join();
+    }
+  });
+}
+
+TEST_F(MappingTest, NotificationNamesTheMappedSender) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped(O_NONBLOCK);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    sigevent event{};
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGUSR1;
+    event.sigev_value.sival_int = 7;
+    ASSERT_OK(mqueuefs_notify(queue, &event));
+    Companion sender([&] {
+      ASSERT_OK(mqueuefs_map(queue));
+      ASSERT_OK(send(queue, "m"));
+    });
+    siginfo_t info{};
+    const timespec patience{5, 0};
+    EXPECT_EQ(sigtimedwait(&set, &info, &patience), SIGUSR1);
+    EXPECT_EQ(info.si_pid, sender.pid());
+    EXPECT_EQ(info.si_value.sival_int, 7);
+    EXPECT_EQ(info.si_code, SI_MESGQ);
+    sender.join();
+  });
+}
+
+TEST_F(MappingTest, TimesMoveWithMappedMessages) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped(O_NONBLOCK);
+    const timespec past[2] = {{100, 0}, {100, 0}};
+    ASSERT_OK(futimens(queue, past));
+    ASSERT_OK(send(queue, "m"));
+    struct stat status {};
+    ASSERT_OK(fstat(queue, &status));
+    EXPECT_GT(status.st_mtim.tv_sec, 100);
+  });
+}
+
+}  // namespace
+}  // namespace mqueuefs::test
