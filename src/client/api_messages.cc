@@ -48,33 +48,31 @@ long or_bad_descriptor(long result, Check check) {
   return -1;
 }
 
-// Nothing: to be answered otherwise.
-std::optional<int> send_in_memory(mqd_t queue, const char* message, size_t size, unsigned priority,
-                                  const timespec* timeout) {
-  const auto deadline = read_deadline(timeout, known_readable);
-  if (!deadline) return std::nullopt;
-  if (priority >= kPriorities || !known_readable(message, size)) return std::nullopt;
-  const auto sent = send_mapped(queue, std::as_bytes(std::span(message, size)), priority, *deadline);
-  if (!sent) return std::nullopt;
-  if (*sent) return 0;
-  errno = sent->code();
-  return -1;
+// False: to be answered otherwise.
+bool read_known_deadline(const timespec* timeout, Deadline& deadline) {
+  if (timeout == nullptr) return true;
+  const auto read = read_deadline(timeout, known_readable);
+  if (read) deadline = *read;
+  return read.ok();
 }
 
-std::optional<ssize_t> receive_in_memory(mqd_t queue, char* buffer, size_t size, unsigned* priority,
-                                         const timespec* timeout) {
-  const auto deadline = read_deadline(timeout, known_readable);
-  if (!deadline) return std::nullopt;
-  if (priority != nullptr && !known_writable(priority, sizeof *priority)) return std::nullopt;
-  const auto received =
-      receive_mapped(queue, std::as_writable_bytes(std::span(buffer, size)), *deadline, known_writable);
-  if (!received) return std::nullopt;
-  if (!*received) {
-    errno = received->code();
-    return -1;
-  }
-  if (priority != nullptr) *priority = (*received)->priority;
-  return static_cast<ssize_t>((*received)->size);
+// 0, an errno, or kNotAnswered.
+int send_in_memory(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout) {
+  Deadline deadline;
+  if (!read_known_deadline(timeout, deadline)) return kNotAnswered;
+  if (priority >= kPriorities || !known_readable(message, size)) return kNotAnswered;
+  return send_mapped(queue, std::as_bytes(std::span(message, size)), priority, deadline);
+}
+
+int receive_in_memory(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout,
+                      Received& received) {
+  Deadline deadline;
+  if (!read_known_deadline(timeout, deadline)) return kNotAnswered;
+  if (priority != nullptr && !known_writable(priority, sizeof *priority)) return kNotAnswered;
+  const int code =
+      receive_mapped(queue, std::as_writable_bytes(std::span(buffer, size)), deadline, known_writable, received);
+  if (code == 0 && priority != nullptr) *priority = received.priority;
+  return code;
 }
 
 // Of what the short way says, this is the answer; the rest is for the long one.
@@ -84,9 +82,14 @@ bool is_final(int code) { return code == EBADF || code == EMSGSIZE; }
 // EFAULT that a pointer is bad.
 int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout) {
   pthread_testcancel();
-  if (const auto sent = send_in_memory(queue, message, size, priority, timeout)) return *sent;
-  if (!is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
-    if (const auto sent = send_in_memory(queue, message, size, priority, timeout)) return *sent;
+  int code = send_in_memory(queue, message, size, priority, timeout);
+  if (code == kNotAnswered && !is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
+    code = send_in_memory(queue, message, size, priority, timeout);
+  }
+  if (code == 0) return 0;
+  if (code != kNotAnswered) {
+    errno = code;
+    return -1;
   }
   Tried tried = Tried::kNo;
   if (timeout == nullptr && can_send_direct(queue, size, priority)) {
@@ -116,9 +119,15 @@ int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority,
 
 ssize_t timed_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout) {
   pthread_testcancel();
-  if (const auto received = receive_in_memory(queue, buffer, size, priority, timeout)) return *received;
-  if (!is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
-    if (const auto received = receive_in_memory(queue, buffer, size, priority, timeout)) return *received;
+  Received in_memory;
+  int code = receive_in_memory(queue, buffer, size, priority, timeout, in_memory);
+  if (code == kNotAnswered && !is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
+    code = receive_in_memory(queue, buffer, size, priority, timeout, in_memory);
+  }
+  if (code == 0) return static_cast<ssize_t>(in_memory.size);
+  if (code != kNotAnswered) {
+    errno = code;
+    return -1;
   }
   Tried tried = Tried::kNo;
   const std::span<std::byte> room = std::as_writable_bytes(std::span(buffer, size));

@@ -147,7 +147,7 @@ void give_back(Process& own, MappedQueue& mapping) {
   uint32_t retired = MappedQueue::kRetired;
   if (!mapping.state.compare_exchange_strong(retired, MappedQueue::kBusy)) return;
   mapping.queue().leave(mapping.incarnation);
-  munmap(mapping.base, Format::of(mapping.attributes).size);
+  munmap(mapping.base, mapping.queue().format().size);
   mapping.generation.fetch_add(1);
   mapping.state.store(MappedQueue::kFree, std::memory_order_release);
 }
@@ -220,9 +220,9 @@ bool fetch(int fd, MappedQueue& mapping) {
     static_cast<void>(ask(fd, control::queue_ioctl(control::QueueIoctl::kTell, sizeof tell), &tell, "tell").ok());
     return false;
   }
-  mapping.attributes = attributes;
   mapping.incarnation = reply->mapped.incarnation;
   mapping.base = memory->release();
+  new (mapping.ready) SharedQueue(attributes, mapping.base);
   return true;
 }
 

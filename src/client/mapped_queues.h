@@ -25,7 +25,6 @@ struct MappedQueue {
   std::atomic<uint32_t> descriptors;  ///< numbers in the table that lead here
   std::atomic<uint32_t> generation;   ///< grows with each use of this element
   uint32_t incarnation;
-  QueueAttributes attributes;
   std::byte* base;
   uint64_t device;
   uint64_t inode;
@@ -34,7 +33,10 @@ struct MappedQueue {
   std::atomic<uint32_t> spin_retry;      ///< then: after so many waits it is tried again
   std::atomic<uint32_t> spin_countdown;  ///< how many of them are left
 
-  SharedQueue queue() const { return SharedQueue(attributes, base); }
+  // Made when it is mapped: where everything is would take as long to work out as a send.
+  alignas(SharedQueue) std::byte ready[sizeof(SharedQueue)];
+
+  const SharedQueue& queue() const { return *std::launder(reinterpret_cast<const SharedQueue*>(ready)); }
 };
 
 /// What a thread of this process needs for working on mapped queues.
@@ -65,7 +67,6 @@ class QueueUse {
   ~QueueUse();
 
   explicit operator bool() const { return mapping_ != nullptr; }
-  SharedQueue queue() const { return mapping_->queue(); }
   Seat seat() const { return seat_; }
   uint32_t thread() const { return record_->thread.load(std::memory_order_relaxed); }
   MappedQueue& mapping() const { return *mapping_; }

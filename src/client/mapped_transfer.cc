@@ -144,7 +144,7 @@ uint32_t rank_of_this_thread() {
 class Operation {
  public:
   Operation(int fd, Deadline deadline)
-      : fd_(fd), deadline_(deadline), use_(fd), queue_(use_ ? use_.queue() : SharedQueue({}, nullptr)) {}
+      : fd_(fd), deadline_(deadline), use_(fd) {}
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   // Who polls, or waits through the daemon, is told by it.
@@ -155,69 +155,66 @@ class Operation {
   }
 
   bool possible() const { return static_cast<bool>(use_); }
-  QueueAttributes attributes() const { return queue_.attributes(); }
+  QueueAttributes attributes() const { return queue().attributes(); }
 
   /// `attempt` answers EAGAIN as long as there is nothing; `stand` then stands in the line, `ready` looks whether to try
   /// again, and `finish` takes what a served waiter got.
   template <typename Attempt, typename Ready, typename Stand, typename Finish>
-  std::optional<Status> run(Attempt attempt, Ready ready, Stand stand, Finish finish) {
+  int run(Attempt attempt, Ready ready, Stand stand, Finish finish) {
     bool may_block = false;
     for (;;) {
-      const Status tried = attempt();
-      if (tried || tried.code() != EAGAIN) return answer(tried);
+      const int tried = attempt();
+      if (tried != EAGAIN) return answer(tried);
       if (!may_block) {
         const int flags = fcntl(fd_, F_GETFL);
-        if (flags < 0) return last_error("F_GETFL");
+        if (flags < 0) return errno;
         if ((flags & O_NONBLOCK) != 0) return tried;
         may_block = true;
       }
-      if (is_past(deadline_)) return Status(Error{ETIMEDOUT, "wait"});
+      if (is_past(deadline_)) return ETIMEDOUT;
       if (spin(use_.mapping(), ready)) continue;
       HeldSignals held;
       const Result<uint32_t> waiter = stand(rank_of_this_thread());
       if (!waiter) {
         if (waiter.code() == EAGAIN) continue;
-        return answer(waiter.error());
+        return answer(waiter.code());
       }
-      const Status waited = held.release() ? end_wait(*waiter, EINTR) : wait(*waiter);
-      if (waited) return answer(finish(*waiter));
-      queue_.finish_wait(use_.seat(), *waiter);
+      const int waited = held.release() ? end_wait(*waiter, EINTR) : wait(*waiter);
+      if (waited == 0) return answer(finish(*waiter));
+      queue().finish_wait(use_.seat(), *waiter);
       return waited;
     }
   }
 
-  const SharedQueue& queue() const { return queue_; }
+  const SharedQueue& queue() const { return use_.mapping().queue(); }
   Seat seat() const { return use_.seat(); }
   uint32_t thread() const { return use_.thread(); }
   Aftermath& after() { return after_; }
 
  private:
   // What is only a want of places here, the daemon may have.
-  static std::optional<Status> answer(const Status& status) {
-    if (status.code() == EBUSY || status.code() == ENOMEM) return std::nullopt;
-    return status;
+  static int answer(int code) { return code == EBUSY || code == ENOMEM ? kNotAnswered : code; }
+
+  // 0: served.
+  int end_wait(uint32_t waiter, int why) {
+    const auto ended = queue().cancel_wait(waiter, after_);
+    if (!ended) return ended.code();
+    return *ended == Wait::kServed ? 0 : why;
   }
 
-  // Success: served.
-  Status end_wait(uint32_t waiter, int why) {
-    const auto ended = queue_.cancel_wait(waiter, after_);
-    if (!ended) return ended.error();
-    return *ended == Wait::kServed ? Status() : Status(Error{why, "wait"});
-  }
-
-  Status wait(uint32_t waiter) {
+  int wait(uint32_t waiter) {
     for (;;) {
-      switch (queue_.wait_state(waiter)) {
+      switch (queue().wait_state(waiter)) {
         case Wait::kServed:
-          return {};
+          return 0;
         case Wait::kCancelled:
-          return Error{EUCLEAN, "wait"};
+          return EUCLEAN;
         case Wait::kGoesOn:
           break;
       }
-      if (queue_.dead()) return Error{EUCLEAN, "wait"};
-      if (!queue_.fall_asleep(waiter)) continue;
-      Sleep sleep{queue_.futex_of(waiter), SharedQueue::kAsleepValue, CLOCK_MONOTONIC,
+      if (queue().dead()) return EUCLEAN;
+      if (!queue().fall_asleep(waiter)) continue;
+      Sleep sleep{queue().futex_of(waiter), SharedQueue::kAsleepValue, CLOCK_MONOTONIC,
                   now_ns(CLOCK_MONOTONIC) + kNsPerSecond};
       if (deadline_) {
         sleep.clock = CLOCK_REALTIME;
@@ -246,10 +243,10 @@ class Operation {
   static void leave(void* self) {
     auto& operation = *static_cast<Operation*>(self);
     const uint32_t waiter = operation.waiter_to_leave_;
-    if (operation.end_wait(waiter, ECANCELED)) {
-      static_cast<void>(operation.queue_.give_back_handed(operation.use_.seat(), waiter, operation.after_).ok());
+    if (operation.end_wait(waiter, ECANCELED) == 0) {
+      static_cast<void>(operation.queue().give_back_handed(operation.use_.seat(), waiter, operation.after_).ok());
     } else {
-      operation.queue_.finish_wait(operation.use_.seat(), waiter);
+      operation.queue().finish_wait(operation.use_.seat(), waiter);
     }
     operation.~Operation();
   }
@@ -259,17 +256,16 @@ class Operation {
   Aftermath after_;
   uint32_t waiter_to_leave_ = 0;
   const QueueUse use_;
-  const SharedQueue queue_;
 };
 
 }  // namespace
 
-std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
+int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
   Operation operation(queue, deadline);
-  if (!operation.possible()) return std::nullopt;
+  if (!operation.possible()) return kNotAnswered;
   const uint32_t maxmsg = operation.attributes().maxmsg;
   return operation.run(
-      [&] { return operation.queue().try_send(operation.seat(), priority, message, operation.after()); },
+      [&] { return operation.queue().try_send(operation.seat(), priority, message, operation.after()).code(); },
       // While others are at it, it is better to let them than to take each place at once: the line of the state goes back
       // and forth between the processors less often.
       [&, before = maxmsg]() mutable {
@@ -284,26 +280,26 @@ std::optional<Status> send_mapped(int queue, std::span<const std::byte> message,
       },
       [&](uint32_t waiter) {
         operation.queue().finish_wait(operation.seat(), waiter);
-        return Status();
+        return 0;
       });
 }
 
-std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline,
-                                               bool (*writable)(void*, size_t)) {
+int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bool (*writable)(void*, size_t),
+                   Received& received) {
   Operation operation(queue, deadline);
-  if (!operation.possible()) return std::nullopt;
+  if (!operation.possible()) return kNotAnswered;
   const size_t msgsize = operation.attributes().msgsize;
   const uint32_t maxmsg = operation.attributes().maxmsg;
-  if (buffer.size() < msgsize) return Result<Received>(Error{EMSGSIZE, "receive"});
+  if (buffer.size() < msgsize) return EMSGSIZE;
   buffer = buffer.first(msgsize);
-  if (!writable(buffer.data(), buffer.size())) return std::nullopt;
-  Received received;
+  if (!writable(buffer.data(), buffer.size())) return kNotAnswered;
   const auto note = [&received](const Result<MessageInfo>& info) {
-    if (!info) return Status(info.error());
-    received = {info->size, info->priority};
-    return Status();
+    if (!info) return info.code();
+    received.size = info->size;
+    received.priority = info->priority;
+    return 0;
   };
-  const auto status = operation.run(
+  return operation.run(
       [&] { return note(operation.queue().try_receive(operation.seat(), buffer, operation.after())); },
       [&, before = uint32_t{0}]() mutable {
         const uint32_t taken = operation.queue().places_taken();
@@ -316,9 +312,6 @@ std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> b
                                                  operation.after());
       },
       [&](uint32_t waiter) { return note(operation.queue().finish_receive(operation.seat(), waiter, buffer)); });
-  if (!status) return std::nullopt;
-  if (!*status) return Result<Received>(status->error());
-  return Result<Received>(received);
 }
 
 }  // namespace mqueuefs::client

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 #include <span>
 
 #include "base/result.h"
@@ -13,11 +12,14 @@
 
 namespace mqueuefs::client {
 
-/// Nothing: not answered. Else as transfer.h's. Blocks as mq_send does; a cancellation point where it sleeps. May change
-/// errno.
-std::optional<Status> send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline);
+/// Not an errno: not answered.
+inline constexpr int kNotAnswered = -1;
+
+/// 0, an errno as transfer.h's, or kNotAnswered: plain numbers, since a Result that is handed up costs as much as a message.
+/// Blocks as mq_send does; a cancellation point where it sleeps. May change errno.
+int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline);
 /// `writable` is asked of as much of the buffer as a message of this queue may need; false is not answered.
-std::optional<Result<Received>> receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline,
-                                               bool (*writable)(void*, size_t));
+int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bool (*writable)(void*, size_t),
+                   Received& received);
 
 }  // namespace mqueuefs::client

@@ -25,7 +25,17 @@ struct timespec;
 namespace mqueuefs::client {
 
 /// CLOCK_REALTIME in nanoseconds; none: for ever.
-using Deadline = std::optional<int64_t>;
+class Deadline {
+ public:
+  Deadline() = default;
+  explicit Deadline(int64_t ns) : ns_(ns) {}
+  explicit operator bool() const { return ns_ != kNever; }
+  int64_t operator*() const { return ns_; }
+
+ private:
+  static constexpr int64_t kNever = INT64_MAX;
+  int64_t ns_ = kNever;
+};
 
 /// SPEC E1: EINVAL for a negative time or nanoseconds out of range. Null: no deadline. Times that nanoseconds
 /// can't count are as good as for ever.
