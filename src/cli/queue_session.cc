@@ -39,8 +39,8 @@ std::optional<int64_t> parse_seconds(const std::string& text) {
 
 client::Deadline WaitOptions::deadline() const {
   const auto timeout_ns = parse_seconds(timeout);
-  if (!timeout_ns) return std::nullopt;
-  return realtime_now_ns() + *timeout_ns;
+  if (!timeout_ns) return {};
+  return client::Deadline(realtime_now_ns() + *timeout_ns);
 }
 
 int WaitOptions::oflag() const { return nonblock ? O_NONBLOCK : 0; }

@@ -108,7 +108,7 @@ ThreadRecord* record_of_this_thread() {
 // This thread's member of the queue. False: no more threads can be.
 bool find_member(ThreadRecord& record, MappedQueue& mapping, uint32_t& member) {
   const uint32_t generation = mapping.generation.load(std::memory_order_relaxed);
-  auto& known = record.memberships[reinterpret_cast<uintptr_t>(&mapping) / sizeof(MappedQueue) % 8];
+  auto& known = record.memberships[reinterpret_cast<uintptr_t>(&mapping) / alignof(MappedQueue) % 8];
   if (known.mapping == &mapping && known.generation == generation) {
     member = known.member;
     return true;

@@ -19,7 +19,7 @@
 namespace mqueuefs::client {
 
 /// One queue's mapping. Elements of a fixed table, used again.
-struct MappedQueue {
+struct alignas(256) MappedQueue {
   enum State : uint32_t { kFree = 0, kBusy, kLive, kRetired };
   std::atomic<uint32_t> state;
   std::atomic<uint32_t> descriptors;  ///< numbers in the table that lead here

@@ -135,38 +135,37 @@ Result<MessageInfo> SharedQueue::front(Aftermath& after) const {
 Result<MessageInfo> SharedQueue::try_receive(Seat seat, std::span<std::byte> buffer, Aftermath& after) const {
   Level& mine = level(seat);
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
-    const auto state = settled(after);
-    if (!state) return state.error();
-    if (state->empty()) {
+    State state, next;
+    if (const Status read = settled(state, next, after); !read) return read.error();
+    if (state.empty()) {
       if (tries != 0) store(mine.taking, kNoSlot);  // it names one that another took
       return Error{EAGAIN};
     }
-    State next = *state;
     // ipc/mqueue.c:pipelined_receive: who polls hears of it only if no sender was waiting for the place.
-    const bool tells = state->has(kPoll) && !(state->has(kSendersWait) && best_waiter(kSends));
+    const bool tells = state.has(kPoll) && !(state.has(kSendersWait) && best_waiter(kSends));
     if (tells) next.flags &= ~uint32_t{kPoll};
-    const auto best = best_message(*state);
-    const Status taken = best ? take_out(*state, *best, next) : best.error();
+    const auto best = best_message(state);
+    const Status taken = best ? take_out(state, *best, next) : best.error();
     if (!taken) {
       if (taken.code() == EAGAIN) continue;
       return taken.error();
     }
     const uint32_t size = load(slot(best->slot).size);
     if (size > buffer.size()) {
-      if (!still(*state)) continue;
+      if (!still(state)) continue;
       store(mine.taking, kNoSlot);
       return size > attributes_.msgsize ? broken("segment: message size") : Error{EMSGSIZE};
     }
     // Named before it is taken, so that it is known whose it is (reclaim.cc).
     store(mine.round, load(mine.round) + 1);
     store(mine.taking, best->slot);
-    if (!decide(*state, next)) continue;
+    if (!decide(state, next)) continue;
 
     // Counted before anybody is woken, who may look.
     store(mine.bytes_received, load(mine.bytes_received) + size);
     note_change();
     if (next.kind != Kind::kNone) static_cast<void>(apply(next, after));
-    if (state->has(kSendersWait)) static_cast<void>(settled(after));
+    if (state.has(kSendersWait)) static_cast<void>(settled(after));
     if (tells) after.tell_owner = true;
     MessageInfo info = copy_out(best->slot, buffer);
     info.size = std::min(info.size, size);

@@ -59,51 +59,50 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
   Slot& sent = slot(index);
   const uint32_t size = load(sent.size);  // once it is sent it may be another's at once
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
-    const auto state = settled(after);
-    if (!state) return state.error();
-    if (place == Place::kNew && state->count >= attributes_.maxmsg) return Error{EAGAIN};
-    State next = *state;
-    const uint64_t version = state->version + 1;
+    State state, next;
+    if (const Status read = settled(state, next, after); !read) return read.error();
+    if (place == Place::kNew && state.count >= attributes_.maxmsg) return Error{EAGAIN};
+    const uint64_t version = state.version + 1;
     store(sent.published, version & kVersionMask);
-    if (state->has(kReceiversWait)) {
-      if (const auto receiver = best_waiter(kReceives); receiver && state->empty()) {
+    if (state.has(kReceiversWait)) {
+      if (const auto receiver = best_waiter(kReceives); receiver && state.empty()) {
         next.kind = Kind::kHand;
         next.argument = index;
         next.tail = *receiver + 1;
         if (place != Place::kNew) {
           next.count--;
-          if (state->has(kSendersWait)) next.flags &= ~uint32_t{kPoll};
+          if (state.has(kSendersWait)) next.flags &= ~uint32_t{kPoll};
         }
-        if (!decide(*state, next)) continue;
+        if (!decide(state, next)) continue;
         note_change();
         if (const Applied applied = apply(next, after); applied == Applied::kBroken) return broken("segment: hand-over");
         // The place that was reserved is free for who waits for one; his message is not there for who polls unless he
         // is told.
-        if (place != Place::kNew && state->has(kSendersWait)) {
-          after.tell_owner = after.tell_owner || state->has(kPoll);
+        if (place != Place::kNew && state.has(kSendersWait)) {
+          after.tell_owner = after.tell_owner || state.has(kPoll);
           static_cast<void>(settled(after));
         }
         return {};
       }
       next.flags &= ~uint32_t{kReceiversWait};
     }
-    const bool notifies = place != Place::kGranted && state->has(kNotify) && state->empty();
+    const bool notifies = place != Place::kGranted && state.has(kNotify) && state.empty();
     if (notifies) next.flags &= ~uint32_t{kNotify};
-    const bool is_edge = place != Place::kGranted && state->has(kPoll);
+    const bool is_edge = place != Place::kGranted && state.has(kPoll);
     if (is_edge) next.flags &= ~uint32_t{kPoll};
     if (place == Place::kNew) next.count++;
-    if (const Status placed = place_in_list(*state, index, next); !placed) {
+    if (const Status placed = place_in_list(state, index, next); !placed) {
       if (placed.code() == EAGAIN) continue;
       return placed;
     }
-    if (!decide(*state, next)) continue;
+    if (!decide(state, next)) continue;
 
     store(mine.bytes_sent, load(mine.bytes_sent) + size);
     note_change();
     if (next.kind != Kind::kNone) {
       static_cast<void>(apply(next, after));
-    } else if (state->head != kNoSlot) {
-      store(slot(state->tail).next, make_link(index, next.version));
+    } else if (state.head != kNoSlot) {
+      store(slot(state.tail).next, make_link(index, next.version));
     }
     if (is_edge) after.tell_owner = true;
     if (notifies) after.used_notification = true;

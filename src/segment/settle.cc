@@ -65,6 +65,19 @@ Result<State> SharedQueue::settled(Aftermath& after) const {
   return settle(state, after);
 }
 
+Status SharedQueue::settled(State& state, State& next, Aftermath& after) const {
+  const Wide word = load(header().state);
+  state = unpack(word);
+  if (state.kind == Kind::kNone && (!state.has(kSendersWait) || state.count >= attributes_.maxmsg)) {
+    next = unpack(word);  // a copy would have to wait until the stores of the first are through
+    return {};
+  }
+  const auto result = settle(state, after);
+  if (!result) return result.error();
+  state = next = *result;
+  return {};
+}
+
 Result<State> SharedQueue::settle(State state, Aftermath& after) const {
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     if (state.kind == Kind::kDead) return Error{EUCLEAN, "segment: dead"};

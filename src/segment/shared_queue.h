@@ -233,6 +233,8 @@ class SharedQueue {
 
   // settle.cc
   MQUEUEFS_HOT Result<State> settled(Aftermath& after) const;
+  /// The same, and a copy to make the next one of.
+  MQUEUEFS_HOT Status settled(State& state, State& next, Aftermath& after) const;
   Result<State> settle(State state, Aftermath& after) const;
   Applied apply(const State& state, Aftermath& after) const;
   Applied apply_admission(const State& state, Aftermath& after) const;
