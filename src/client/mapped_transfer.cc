@@ -23,7 +23,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "client/held_signals.h"
 #include "client/kernel_call.h"
 #include "client/mapped_queues.h"
 #include "control/queue_ioctl.h"
@@ -173,13 +172,15 @@ class Operation {
       }
       if (is_past(deadline_)) return ETIMEDOUT;
       if (spin(use_.mapping(), ready)) continue;
-      HeldSignals held;
-      const Result<uint32_t> waiter = stand(rank_of_this_thread());
+      const uint32_t rank = rank_of_this_thread();
+      // From here to the sleep there is no system call, and so next to no time in which a handler could run and be
+      // forgotten (held_signals.h is about the long way, where the line is the daemon's).
+      const Result<uint32_t> waiter = stand(rank);
       if (!waiter) {
         if (waiter.code() == EAGAIN) continue;
         return answer(waiter.code());
       }
-      const int waited = held.release() ? end_wait(*waiter, EINTR) : wait(*waiter);
+      const int waited = wait(*waiter);
       if (waited == 0) return answer(finish(*waiter));
       queue().finish_wait(use_.seat(), *waiter);
       return waited;
@@ -214,15 +215,18 @@ class Operation {
       }
       if (queue().dead()) return EUCLEAN;
       if (!queue().fall_asleep(waiter)) continue;
+      // Any time of at most a second will do, so the one that was worked out for an earlier sleep does until it is over.
       Sleep sleep{queue().futex_of(waiter), SharedQueue::kAsleepValue, CLOCK_MONOTONIC,
-                  now_ns(CLOCK_MONOTONIC) + kNsPerSecond};
+                  use_.mapping().sleep_until_ns.load(std::memory_order_relaxed)};
       if (deadline_) {
         sleep.clock = CLOCK_REALTIME;
         sleep.until_ns = std::min(*deadline_, now_ns(CLOCK_REALTIME) + kNsPerSecond);
       }
       const int slept = sleep_cancellable(sleep, waiter);
       if (slept == EINTR) return end_wait(waiter, EINTR);
-      if (slept == ETIMEDOUT && is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);
+      if (slept != ETIMEDOUT) continue;
+      if (is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);
+      use_.mapping().sleep_until_ns.store(now_ns(CLOCK_MONOTONIC) + kNsPerSecond, std::memory_order_relaxed);
     }
   }
 
