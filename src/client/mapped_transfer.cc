@@ -86,13 +86,20 @@ bool spin(MappedQueue& mapping, Ready ready) {
 
 // ---- sleeping ----
 
-int64_t now_ns(clockid_t clock) {
+int64_t monotonic_ns() {
   timespec now{};
-  clock_gettime(clock, &now);
+  clock_gettime(CLOCK_MONOTONIC, &now);
   return now.tv_sec * kNsPerSecond + now.tv_nsec;
 }
 
-bool is_past(Deadline deadline) { return deadline && *deadline <= now_ns(CLOCK_REALTIME); }
+// By ISO C's name: clock_gettime(2) is a system call in this library (own_calls.cc).
+int64_t realtime_ns() {
+  timespec now{};
+  timespec_get(&now, TIME_UTC);
+  return now.tv_sec * kNsPerSecond + now.tv_nsec;
+}
+
+bool is_past(Deadline deadline) { return deadline && *deadline <= realtime_ns(); }
 
 struct Sleep {
   uint32_t* word;
@@ -220,13 +227,13 @@ class Operation {
                   use_.mapping().sleep_until_ns.load(std::memory_order_relaxed)};
       if (deadline_) {
         sleep.clock = CLOCK_REALTIME;
-        sleep.until_ns = std::min(*deadline_, now_ns(CLOCK_REALTIME) + kNsPerSecond);
+        sleep.until_ns = std::min(*deadline_, realtime_ns() + kNsPerSecond);
       }
       const int slept = sleep_cancellable(sleep, waiter);
       if (slept == EINTR) return end_wait(waiter, EINTR);
       if (slept != ETIMEDOUT) continue;
       if (is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);
-      use_.mapping().sleep_until_ns.store(now_ns(CLOCK_MONOTONIC) + kNsPerSecond, std::memory_order_relaxed);
+      use_.mapping().sleep_until_ns.store(monotonic_ns() + kNsPerSecond, std::memory_order_relaxed);
     }
   }
 
