@@ -6,14 +6,26 @@
 namespace mqueuefs::ipc {
 
 // The ranges are those of ipc/mq_sysctl.c: MIN_MSGMAX, HARD_MSGMAX, MIN_MSGSIZEMAX, HARD_MSGSIZEMAX;
-// queues_max is a plain non-negative int.
+// queues_max is a plain non-negative int. The others' are those of ipc/ipc_sysctl.c, but for semmsl, semmns and semopm, of
+// which it takes every int, and msgmax, of which it takes more than a message of ours can have.
 std::span<const LimitRule> limit_rules() {
-  static constexpr std::array<LimitRule, 5> kRules{{
+  constexpr uint64_t kMostObjects = 32768;  // IPCMNI
+  static constexpr std::array<LimitRule, 15> kRules{{
       {"queues_max", &Limits::queues_max, 0, INT32_MAX},
       {"msg_max", &Limits::msg_max, 1, kMaxMessages},
       {"msg_default", &Limits::msg_default, 1, kMaxMessages},
       {"msgsize_max", &Limits::msgsize_max, 128, kMaxMessageSize},
       {"msgsize_default", &Limits::msgsize_default, 128, kMaxMessageSize},
+      {"msgmni", &Limits::msgmni, 0, kMostObjects},
+      {"msgmax", &Limits::msgmax, 0, kMaxMessageSize},
+      {"msgmnb", &Limits::msgmnb, 0, INT32_MAX},
+      {"semmsl", &Limits::semmsl, 0, INT32_MAX},
+      {"semmns", &Limits::semmns, 0, INT32_MAX},
+      {"semopm", &Limits::semopm, 0, INT32_MAX},
+      {"semmni", &Limits::semmni, 0, kMostObjects},
+      {"shmmni", &Limits::shmmni, 0, kMostObjects},
+      {"shmmax", &Limits::shmmax, 0, UINT64_MAX},
+      {"shmall", &Limits::shmall, 0, UINT64_MAX},
   }};
   return kRules;
 }

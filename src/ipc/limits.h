@@ -1,4 +1,5 @@
-// The five limits of a namespace: /proc/sys/fs/mqueue/* of the kernel. See mq_overview(7).
+// The limits of a namespace: /proc/sys/fs/mqueue/* of the kernel, see mq_overview(7); and its kernel/{msg,sem,shm}*,
+// see sysvipc(7).
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,24 @@ namespace mqueuefs::ipc {
 
 class HeldQueue;
 
-/// Values and their defaults (SPEC D1).
+/// Values and their defaults (SPEC D1, H2).
 struct Limits {
   uint64_t queues_max = 256;
   uint64_t msg_max = 10;
   uint64_t msg_default = 10;
   uint64_t msgsize_max = 8192;
   uint64_t msgsize_default = 8192;
+
+  uint64_t msgmni = 32000;  ///< message queues
+  uint64_t msgmax = 8192;   ///< bytes of a message
+  uint64_t msgmnb = 16384;  ///< bytes in a message queue, as it begins
+  uint64_t semmsl = 32000;  ///< semaphores in an array
+  uint64_t semmns = 1024000000;  ///< semaphores in all
+  uint64_t semopm = 500;         ///< operations in a call
+  uint64_t semmni = 32000;       ///< arrays
+  uint64_t shmmni = 4096;        ///< segments of shared memory
+  uint64_t shmmax = UINT64_MAX - (uint64_t{1} << 24);  ///< bytes of a segment
+  uint64_t shmall = UINT64_MAX - (uint64_t{1} << 24);  ///< pages in all
 
   /// Sets the limit called `key`. ENOENT: no such limit. EINVAL: out of the range of `bounds_of`.
   Status set(std::string_view key, uint64_t value);
