@@ -12,6 +12,7 @@ IpcNamespace::IpcNamespace(uint64_t id, std::string name, uid_t owner_uid, gid_t
     : id_(id),
       name_(std::move(name)),
       owner_uid_(owner_uid),
+      sysv_({environment.tasks, environment.budget, limits_, environment.shared_memory}),
       superblock_(std::make_shared<Superblock>(*this, environment, owner_uid, owner_gid)) {}
 
 IpcNamespace::~IpcNamespace() { superblock_->namespace_ = nullptr; }

@@ -1,4 +1,4 @@
-// An emulated IPC namespace: limits, charges, and the one superblock.
+// An emulated IPC namespace: limits, charges, the one superblock, and the System V objects.
 //
 // Who keeps it alive (bindings to kernel namespaces, a name) is the daemon's business (daemon/); when the last
 // of them goes the object is destroyed, which severs the superblock: the kernel's free_ipc_ns.
@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "ipc/limits.h"
 #include "ipc/superblock.h"
+#include "ipc/sysv/sysv_ipc.h"
 
 namespace mqueuefs::ipc {
 
@@ -21,7 +22,7 @@ class IpcNamespace {
   IpcNamespace(uint64_t id, std::string name, uid_t owner_uid, gid_t owner_gid, const Environment& environment);
   IpcNamespace(const IpcNamespace&) = delete;
   IpcNamespace& operator=(const IpcNamespace&) = delete;
-  /// Frees the namespace: its superblock goes on without it.
+  /// Frees the namespace: its superblock goes on without it, who waits for a System V object gets EIDRM.
   ~IpcNamespace();
 
   uint64_t id() const { return id_; }
@@ -33,6 +34,9 @@ class IpcNamespace {
   bool has_default_limits() const;
 
   const std::shared_ptr<Superblock>& superblock() const { return superblock_; }
+
+  sysv::SysvIpc& sysv() { return sysv_; }
+  const sysv::SysvIpc& sysv() const { return sysv_; }
 
   /// Queues that exist, unlinked but open ones included (SPEC D4).
   uint64_t queue_count() const { return queue_count_; }
@@ -50,6 +54,7 @@ class IpcNamespace {
   const std::string name_;
   const uid_t owner_uid_;
   Limits limits_;
+  sysv::SysvIpc sysv_;
   uint64_t queue_count_ = 0;
   std::unordered_map<uid_t, uint64_t> charged_bytes_;
   std::shared_ptr<Superblock> superblock_;

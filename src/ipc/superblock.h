@@ -22,6 +22,9 @@
 
 namespace mqueuefs::ipc {
 
+namespace sysv {
+class SharedMemorySource;
+}
 class IpcNamespace;
 
 inline constexpr uint64_t kRootInode = 1;
@@ -42,12 +45,13 @@ class SuperblockObserver {
 /// The queues that processes map, for who calls QueueInode::catch_up now and then.
 using MappedQueues = std::unordered_set<QueueInode*>;
 
-/// What all superblocks of a daemon share. Must outlive them.
+/// What all namespaces and superblocks of a daemon share. Must outlive them.
 struct Environment {
   TaskInfo& tasks;
   MemoryBudget& budget;
   MappedSegments& mapped_segments;
   MappedQueues& mapped_queues;
+  sysv::SharedMemorySource* shared_memory = nullptr;  ///< null: namespaces have no System V shared memory
 };
 
 /// Thread rule: the loop's.

@@ -7,8 +7,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <list>
-#include <memory>
 #include <optional>
 #include <span>
 
@@ -20,6 +18,12 @@
 namespace mqueuefs::ipc::sysv {
 
 class MessageQueue;
+
+/// In all queues of a namespace.
+struct MessageTotals {
+  uint64_t messages = 0;
+  uint64_t bytes = 0;  ///< of payload
+};
 
 /// Thread rule: the loop's. Every `id` and `type` may be any number. A null `waiter` is as IPC_NOWAIT, except that the
 /// errno is EAGAIN in both: the call would wait, ask again with a waiter.
@@ -63,10 +67,11 @@ class MessageQueues {
   const IdTable<MessageQueue>& table() const { return table_; }
 
  private:
+  MessageQueueStatus status_of(const MessageQueue& queue, TaskId reader) const;
+
   const Surroundings surroundings_;
+  MessageTotals totals_;  // outlives the queues, which count in it
   IdTable<MessageQueue> table_;
-  uint64_t messages_ = 0;
-  uint64_t message_bytes_ = 0;
 };
 
 }  // namespace mqueuefs::ipc::sysv

@@ -26,6 +26,9 @@ struct Permissions {
   uint32_t sequence() const { return static_cast<uint32_t>(id) >> 15; }
 };
 
+/// Of a new object: the caller's, with the 0777 bits of `flags`. The table gives it its id.
+Permissions created_by(const Caller& caller, key_t key, int flags);
+
 /// What IPC_SET may change of it.
 struct PermissionChange {
   uid_t uid = 0;

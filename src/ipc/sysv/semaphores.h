@@ -10,8 +10,6 @@
 
 #include <cstdint>
 #include <list>
-#include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -29,6 +27,9 @@ inline constexpr int kMaxUndo = 32767;            ///< SEMAEM; down to -kMaxUndo
 
 class SemaphoreArray;
 
+/// By process: the arrays with undo values of it, the newest first.
+using UndoingArrays = std::unordered_map<pid_t, std::list<SemaphoreArray*>>;
+
 /// Thread rule: the loop's. Every id, number and value may be any.
 class Semaphores {
  public:
@@ -42,9 +43,9 @@ class Semaphores {
 
   /// semop(2); confirmed with 0. Timeouts are the front door's: cancel(). kWaiting: the waiter's offer is 0 once all of
   /// it has happened, or an errno that it ran into (EAGAIN, ERANGE).
-  /// Errors, in this order: EINVAL no operations, negative id; E2BIG over semopm; EINVAL no such array; EFBIG; EACCES;
-  /// EAGAIN it would wait at an operation with IPC_NOWAIT, or there is no waiter; ERANGE value or undo out of range;
-  /// ENOMEM; EBUSY the waiter is in use; ESRCH.
+  /// Errors, in this order: E2BIG over semopm; EINVAL no operations, no such array; EFBIG; EACCES; ENOMEM; EAGAIN it would
+  /// wait at an operation with IPC_NOWAIT, or there is no waiter; ERANGE value or undo out of range (whichever of the two
+  /// comes first); EBUSY the waiter is in use; ESRCH.
   /// With SEM_UNDO the model keeps values for `caller.process`: see holds_for().
   Result<Outcome> operate(const Caller& caller, int id, std::span<const sembuf> operations, Waiter* waiter,
                           const Confirm& confirm);
@@ -84,12 +85,10 @@ class Semaphores {
   const IdTable<SemaphoreArray>& table() const { return table_; }
 
  private:
-  friend class SemaphoreArray;
-
   const Surroundings surroundings_;
-  IdTable<SemaphoreArray> table_;
   uint64_t semaphores_ = 0;
-  std::unordered_map<pid_t, std::list<SemaphoreArray*>> undoing_;  // arrays with undo values of a process, newest first
+  UndoingArrays undoing_;  // outlives the arrays, which are in it
+  IdTable<SemaphoreArray> table_;
 };
 
 }  // namespace mqueuefs::ipc::sysv

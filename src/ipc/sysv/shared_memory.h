@@ -10,14 +10,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <unordered_map>
-#include <vector>
 
 #include "ipc/sysv/id_table.h"
 #include "ipc/sysv/status.h"
 #include "ipc/sysv/surroundings.h"
+#include "ipc/sysv/waiter.h"
 
 namespace mqueuefs::ipc::sysv {
 
@@ -38,15 +37,15 @@ class SharedMemory {
   ~SharedMemory();
 
   /// shmget(2). The id. Errors, in this order: get_existing()'s (EINVAL: it is smaller); EINVAL size 0 or over shmmax;
-  /// ENOSPC shmall; with SHM_HUGETLB as where no huge page is: EINVAL no such page size, ENOMEM; ENOSPC shmmni; ENOMEM
-  /// the user's ceiling, or no memory; ENOSYS; ESRCH.
+  /// ENOSPC shmall; with SHM_HUGETLB as where no huge page is: EINVAL no such page size, EPERM neither CAP_IPC_LOCK nor
+  /// group 0, ENOMEM; EINVAL over 2^63 - 1; ENOSPC shmmni; ENOSYS; ENOMEM the user's ceiling, or no memory; ESRCH.
   Result<int> get(const Caller& caller, key_t key, uint64_t size_bytes, int flags, const Confirm& confirm);
 
   /// The caller gets what he has to map: true if he was still there and has it. Must not call the model.
   using TakeAttachment = std::function<bool(const Attachment& attachment)>;
   /// shmat(2) but for the mapping: from now on the caller's process has it attached at `place`, until detach(). `take` is
   /// its Confirm. Of `flags` SHM_RDONLY and SHM_EXEC count. Errors, in this order: EINVAL no such segment; EACCES;
-  /// EEXIST the process has something at that place; ENOMEM the user's ceiling; ESRCH.
+  /// EEXIST the process has something at that place; ENOMEM too many (65,530), or the user's ceiling; ESRCH.
   Status attach(const Caller& caller, int id, int flags, uint64_t place, const TakeAttachment& take);
   /// The attachment is at `to` instead (where the mapping went). EINVAL: there is none at `from`. EEXIST.
   Status move(pid_t process, uint64_t from, uint64_t to);
@@ -81,11 +80,24 @@ class SharedMemory {
   const IdTable<SharedSegment>& table() const { return table_; }
 
  private:
+  /// What one attachment costs, and whose it is.
+  struct Attached {
+    SharedSegment* segment = nullptr;
+    Charge charge;
+  };
+  using Places = std::map<uint64_t, Attached>;
+
+  void close(std::unordered_map<pid_t, Places>::iterator process, Places::iterator place);
+  void destroy(SharedSegment& segment);
+  Result<uint64_t> check_new(const Caller& caller, uint64_t size_bytes, int flags) const;
+  void unlock(SharedSegment& segment);
+  SharedMemoryStatus status_of(const SharedSegment& segment, TaskId reader) const;
+
   const Surroundings surroundings_;
   IdTable<SharedSegment> table_;
   uint64_t pages_ = 0;
-  std::unordered_map<pid_t, std::map<uint64_t, SharedSegment*>> attached_;
-  std::unordered_map<uid_t, uint64_t> locked_bytes_;
+  std::unordered_map<pid_t, Places> attached_;
+  std::unordered_map<uid_t, uint64_t> locked_bytes_;  // by who locked
 };
 
 }  // namespace mqueuefs::ipc::sysv

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "ipc/memory_budget.h"
@@ -28,11 +29,16 @@ class Charge {
 
   /// ENOMEM: the user's ceiling.
   static Result<Charge> reserve(MemoryBudget& budget, uid_t uid, uint64_t bytes);
+  /// The same without the ceiling, for what comes to a user unasked.
+  static Charge take(MemoryBudget& budget, uid_t uid, uint64_t bytes);
   /// From now on `uid` pays, who is not asked whether he can.
   void move_to(uid_t uid);
+  uid_t uid() const { return uid_; }
   void release();
 
  private:
+  Charge(MemoryBudget& budget, uid_t uid, uint64_t bytes) : budget_(&budget), uid_(uid), bytes_(bytes) {}
+
   MemoryBudget* budget_ = nullptr;
   uid_t uid_ = 0;
   uint64_t bytes_ = 0;
@@ -85,7 +91,7 @@ class Waiter {
 /// Where a waiter waits: the object's side of it. Destroyed when the wait ends.
 class WaitPlace {
  public:
-  explicit WaitPlace(Waiter& waiter, const Caller& caller) : waiter_(&waiter), caller_(caller) { waiter.place_ = this; }
+  WaitPlace(Waiter& waiter, const Caller& caller);
   WaitPlace(const WaitPlace&) = delete;
   WaitPlace& operator=(const WaitPlace&) = delete;
   virtual ~WaitPlace() { detach(); }
