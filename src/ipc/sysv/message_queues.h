@@ -33,7 +33,7 @@ class MessageQueues {
   /// Every blocked call gets EIDRM.
   ~MessageQueues();
 
-  /// msgget(2). The id. Errors: get_existing()'s; ENOSPC msgmni; ENOMEM.
+  /// msgget(2). The id. Errors: get_existing()'s; ENOSPC msgmni; ENOMEM; ESRCH.
   Result<int> get(const Caller& caller, key_t key, int flags, const Confirm& confirm);
 
   /// msgsnd(2); confirmed with 0. kWaiting: the message is in `waiter`'s place in the line, its offer is 0 once it is
