@@ -110,17 +110,13 @@ Status Connection::send(Type type, std::span<const std::byte> body, int fd, std:
   header.type = type;
   header.tid = static_cast<int32_t>(syscall(SYS_gettid));
   for (;;) {
+    const ucred own = identity_ ? *identity_ : ucred{getpid(), geteuid(), getegid()};
     const Status sent = control::send_packet(socket_.get(), header, body,
-                                             fd >= 0 ? std::span<const int>(&fd, 1) : std::span<const int>(),
-                                             control::Credentials::kOwn, 0, tail);
+                                             fd >= 0 ? std::span<const int>(&fd, 1) : std::span<const int>(), own, 0,
+                                             tail);
     if (sent) return sent;
     if (sent.code() != EINTR) return broken(sent.error());
   }
-}
-
-Error Connection::broken(Error error) {
-  healthy_ = false;
-  return error;
 }
 
 void Connection::drop() {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/socket.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -119,6 +120,15 @@ class Connection {
     notify_context_ = context;
   }
 
+  /// Who we are, as long as that does not change: the caller's thread has just asked.
+  void set_identity(const ucred& own) { identity_ = own; }
+  const std::optional<ucred>& identity() const { return identity_; }
+  /// The two ends do not understand each other any more; or a packet was lost.
+  Error broken(Error error) {
+    healthy_ = false;
+    return error;
+  }
+
   /// Names this connection in ioctls (queue_ioctl.h).
   uint64_t channel() const { return channel_; }
   pid_t daemon_pid() const { return daemon_pid_; }
@@ -129,12 +139,12 @@ class Connection {
 
   Status hello();
   Status send(control::Type type, std::span<const std::byte> body, int fd, std::span<const std::byte> tail);
-  Error broken(Error error);
   Status sleep();
   bool take_unasked(const control::ReceivedPacket& packet, std::span<const std::byte> body);
   Result<control::WaitDone> cancel();
 
   UniqueFd socket_;
+  std::optional<ucred> identity_;
   uint64_t channel_ = 0;
   pid_t daemon_pid_ = 0;
   bool healthy_ = true;

@@ -24,10 +24,11 @@ constexpr uint64_t bit(int signo) { return uint64_t{1} << (signo - 1); }
 constexpr uint64_t kHeld = ~(bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS) |
                              bit(32) | bit(33));
 
-bool interrupts(int signo) {
+bool interrupts(int signo, HeldSignals::Interrupts rule) {
   KernelAction action{};
   if (syscall(SYS_rt_sigaction, signo, nullptr, &action, kSetBytes) != 0) return false;
-  return action.handler != SIG_IGN && action.handler != SIG_DFL && (action.flags & SA_RESTART) == 0;
+  return action.handler != SIG_IGN && action.handler != SIG_DFL &&
+         (rule == HeldSignals::Interrupts::kAlways || (action.flags & SA_RESTART) == 0);
 }
 
 }  // namespace
@@ -38,7 +39,7 @@ HeldSignals::HeldSignals() {
   errno = saved;
 }
 
-bool HeldSignals::release() {
+bool HeldSignals::release(Interrupts rule) {
   if (!holding_) return false;
   holding_ = false;
   const int saved = errno;
@@ -46,7 +47,7 @@ bool HeldSignals::release() {
   bool interrupted = false;
   if (syscall(SYS_rt_sigpending, &pending, kSetBytes) == 0) {
     for (uint64_t left = pending & kHeld & ~before_; left != 0; left &= left - 1) {
-      if (interrupts(__builtin_ctzll(left) + 1)) interrupted = true;
+      if (interrupts(__builtin_ctzll(left) + 1, rule)) interrupted = true;
     }
   }
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, kSetBytes);

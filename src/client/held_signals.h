@@ -19,8 +19,11 @@ class HeldSignals {
   HeldSignals& operator=(const HeldSignals&) = delete;
   ~HeldSignals() { release(); }
 
+  /// Whose handler interrupts a call: not one with SA_RESTART, or any (for calls that nothing restarts, signal(7)).
+  enum class Interrupts { kUnlessRestarting, kAlways };
+
   /// Lets them come. True: one came meanwhile that interrupts calls; its handler has run, in this thread or another.
-  bool release();
+  bool release(Interrupts rule = Interrupts::kUnlessRestarting);
 
  private:
   uint64_t before_ = 0;

@@ -38,7 +38,7 @@ struct Table {
 constinit std::atomic<Table*> mapped{nullptr};
 
 // Null: no memory that a child would find empty, or it is another process's.
-Table* own_table() {
+Table* own_table(pid_t self) {
   Table* table = mapped.load(std::memory_order_acquire);
   if (table == nullptr) {
     void* const memory = mmap(nullptr, sizeof(Table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -53,7 +53,6 @@ Table* own_table() {
       munmap(memory, sizeof(Table));
     }
   }
-  const pid_t self = getpid();
   pid_t owner = 0;
   return table->owner.compare_exchange_strong(owner, self) || owner == self ? table : nullptr;
 }
@@ -97,7 +96,8 @@ const char* daemon_program() {
 
 Result<Connection*> Lease::connection() {
   if (connection_) return &*connection_;
-  Table* const table = own_table();
+  own_ = {getpid(), geteuid(), getegid()};
+  Table* const table = own_table(own_.pid);
   for (int i = 0; table != nullptr && i < kSlots; ++i) {
     Slot& slot = table->slots[i];
     if (!take(slot, kIdle)) continue;
@@ -106,7 +106,8 @@ Result<Connection*> Lease::connection() {
       continue;
     }
     connection_.emplace(Connection::adopt(UniqueFd(slot.fd), slot.channel));
-    if (slot.uid != geteuid() || slot.gid != getegid()) {
+    connection_->set_identity(own_);
+    if (slot.uid != own_.uid || slot.gid != own_.gid) {
       connection_->drop();
       connection_.reset();
       put(slot, kEmpty);
@@ -124,15 +125,16 @@ Result<Connection*> Lease::make_new() {
   auto made = Connection::connect(StartDaemon::kIfNone, daemon_program());
   if (!made) return made.error();
   connection_.emplace(std::move(*made));
-  Table* const table = own_table();
+  connection_->set_identity(own_);
+  Table* const table = own_table(own_.pid);
   for (int i = 0; table != nullptr && i < kSlots; ++i) {
     Slot& slot = table->slots[i];
     if (!take(slot, kEmpty)) continue;
     slot.fd = connection_->fd();
     slot.channel = connection_->channel();
     slot.socket = identity_of(slot.fd);
-    slot.uid = geteuid();
-    slot.gid = getegid();
+    slot.uid = own_.uid;
+    slot.gid = own_.gid;
     slot_ = i;
     remember(i, slot.fd, slot.socket);
     break;
@@ -142,6 +144,7 @@ Result<Connection*> Lease::make_new() {
 
 Result<Connection*> Lease::renewed() {
   drop();
+  own_ = {getpid(), geteuid(), getegid()};
   return make_new();
 }
 

@@ -44,6 +44,7 @@ class Lease final : public Lender {
   void give_back();
 
   std::optional<Connection> connection_;
+  ucred own_{};  // who the thread is during this call
   int slot_ = -1;
   bool was_idle_ = false;
 };

@@ -6,9 +6,9 @@
 #include <time.h>
 
 #include <algorithm>
-#include <atomic>
 #include <new>
 
+#include "client/habit.h"
 #include "client/held_signals.h"
 #include "client/user_memory.h"
 #include "control/queue_ioctl.h"
@@ -87,24 +87,6 @@ Result<int> ask_with_channel(Lender& lender, Connection*& connection, int queue,
   }
 }
 
-// Whether the last call on a descriptor had to wait: then the next one is likely to. Mistaken only at the price of
-// one more system call; so descriptors may share a place, and be of another queue by now.
-class Habit {
- public:
-  bool waits(int queue) const { return word(queue).load(std::memory_order_relaxed) >> bit(queue) & 1; }
-  void note(int queue, bool waited) {
-    if (waits(queue) == waited) return;
-    const uint64_t mask = uint64_t{1} << bit(queue);
-    waited ? word(queue).fetch_or(mask, std::memory_order_relaxed) : word(queue).fetch_and(~mask, std::memory_order_relaxed);
-  }
-
- private:
-  static constexpr unsigned kWords = 16;
-  static unsigned bit(int queue) { return static_cast<unsigned>(queue) % 64; }
-  std::atomic<uint64_t>& word(int queue) { return words_[static_cast<unsigned>(queue) / 64 % kWords]; }
-  const std::atomic<uint64_t>& word(int queue) const { return words_[static_cast<unsigned>(queue) / 64 % kWords]; }
-  std::atomic<uint64_t> words_[kWords] = {};
-};
 constinit Habit send_habit;
 constinit Habit receive_habit;
 

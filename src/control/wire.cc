@@ -58,8 +58,10 @@ Error control_truncated(int socket) {
 
 }  // namespace
 
-Status send_packet(int socket, Header header, std::span<const std::byte> body, std::span<const int> fds,
-                   Credentials credentials, int flags, std::span<const std::byte> tail) {
+namespace {
+
+Status send_packet_as(const ucred* own, int socket, Header header, std::span<const std::byte> body,
+                      std::span<const int> fds, int flags, std::span<const std::byte> tail) {
   const size_t size = body.size() + tail.size();
   if (fds.size() > kMaxPacketFds || size > kMaxPacketBytes) return Error{EINVAL, "control packet"};
   header.size = static_cast<uint32_t>(size);
@@ -72,13 +74,23 @@ Status send_packet(int socket, Header header, std::span<const std::byte> body, s
   message.msg_iovlen = !tail.empty() ? 3 : body.empty() ? 1 : 2;
   message.msg_control = control;
   if (!fds.empty()) append_control(message, SCM_RIGHTS, fds.data(), fds.size_bytes());
-  if (credentials == Credentials::kOwn) {
-    const ucred own{getpid(), geteuid(), getegid()};
-    append_control(message, SCM_CREDENTIALS, &own, sizeof own);
-  }
+  if (own != nullptr) append_control(message, SCM_CREDENTIALS, own, sizeof *own);
   if (message.msg_controllen == 0) message.msg_control = nullptr;
   if (sendmsg(socket, &message, flags | MSG_NOSIGNAL) < 0) return last_error("sendmsg");
   return {};
+}
+
+}  // namespace
+
+Status send_packet(int socket, Header header, std::span<const std::byte> body, std::span<const int> fds,
+                   const ucred& own, int flags, std::span<const std::byte> tail) {
+  return send_packet_as(&own, socket, header, body, fds, flags, tail);
+}
+
+Status send_packet(int socket, Header header, std::span<const std::byte> body, std::span<const int> fds,
+                   Credentials credentials, int flags, std::span<const std::byte> tail) {
+  if (credentials == Credentials::kNone) return send_packet_as(nullptr, socket, header, body, fds, flags, tail);
+  return send_packet(socket, header, body, fds, ucred{getpid(), geteuid(), getegid()}, flags, tail);
 }
 
 Result<ReceivedPacket> receive_packet(int socket, std::span<std::byte> body, int flags,

@@ -42,6 +42,9 @@ enum class Credentials { kNone, kOwn };
 Status send_packet(int socket, Header header, std::span<const std::byte> body, std::span<const int> fds = {},
                    Credentials credentials = Credentials::kNone, int flags = 0,
                    std::span<const std::byte> tail = {});
+/// The same, with credentials that the caller knows to be its own: process, effective user and group.
+Status send_packet(int socket, Header header, std::span<const std::byte> body, std::span<const int> fds,
+                   const ucred& own, int flags, std::span<const std::byte> tail);
 
 /// A packet without its body.
 struct ReceivedPacket {
