@@ -1,4 +1,4 @@
-/* POSIX message queues in user space: the C interface of libmqueuefs.
+/* POSIX message queues, and the ids of System V IPC, in user space: the C interface of libmqueuefs.
  *
  * The first ten functions are those of <mqueue.h> under other names, for queues of mqueuefs; the rest is what POSIX
  * lacks. Queues are named "/name". A descriptor is an ordinary file descriptor of the queue's file: poll(2), fork(2),
@@ -130,6 +130,29 @@ struct mqueuefs_waiting {
  * call would not have blocked then; somebody else may have been faster since, so set O_NONBLOCK.
  * Errors: EINTR: a signal (whatever SA_RESTART says, as poll(2)); EINVAL; ENOMEM. (cancel) */
 int mqueuefs_wait(struct mqueuefs_waiting *queues, size_t count, const struct timespec *deadline);
+
+/* --- ids of System V IPC --- */
+
+/* In the namespace called `namespace_name` ("" or null: the caller's own) the message queue, semaphore array or shared
+ * memory segment `id` is `new_id` from now on. Nothing else of it changes: key, permissions, contents, and who waits in
+ * it or has it attached. An id is sequence * 32768 + index; the index of `new_id` must be nobody else's.
+ * Errors: EINVAL: no such object, or `new_id` is negative; EBUSY: the index is another's; EPERM: neither the namespace's
+ * owner nor with CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE over it; ENOENT: no such namespace. (signal) */
+int mqueuefs_msg_chid(const char *namespace_name, int id, int new_id);
+int mqueuefs_sem_chid(const char *namespace_name, int id, int new_id);
+int mqueuefs_shm_chid(const char *namespace_name, int id, int new_id);
+
+enum { MQUEUEFS_MSG = 0, MQUEUEFS_SEM = 1, MQUEUEFS_SHM = 2 };
+
+struct mqueuefs_id_pair {
+  int id;
+  int new_id;
+};
+
+/* The same for `count` objects of one kind (MQUEUEFS_MSG ...) in one step, in which each leaves its index before any
+ * takes its new one: so one may become the other while the other becomes the one. All or nothing. Errors: as above for
+ * any of the pairs; EINVAL: an id or an index occurs twice, a kind that there is not, `count` over 32768. (signal) */
+int mqueuefs_ipc_permute(const char *namespace_name, int kind, const struct mqueuefs_id_pair *pairs, size_t count);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

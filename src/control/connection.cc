@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "control/server.h"
+#include "control/sysv_session.h"
 
 namespace mqueuefs::control {
 namespace {
@@ -46,7 +47,21 @@ void Connection::close() {
   deadline_.reset();
   if (!queued_.empty()) reset_ = true;
   queued_.clear();
+  if (sysv_ != nullptr) sysv_->cancel();
   server_.remove(*this);
+}
+
+Host& Connection::host() { return server_.host_; }
+
+void Connection::leave_stopped() {
+  for (const auto& [id, connection] : server_.connections_) {
+    if (connection->sysv_ != nullptr) connection->sysv_->leave_if_stopped();
+  }
+}
+
+SysvSession& Connection::sysv() {
+  if (sysv_ == nullptr) sysv_ = std::make_unique<SysvSession>(*this, server_.host_.sysv());
+  return *sysv_;
 }
 
 void Connection::ready(uint32_t events) {
@@ -64,7 +79,7 @@ void Connection::receive_some() {
   static std::array<std::byte, kMaxPacketBytes> body;
   for (int turn = 0; turn < kRequestsPerTurn && !closed_ && !answering_ && queued_.empty(); ++turn) {
     errno = 0;
-    const bool adoption = is_adoption_next();
+    const bool adoption = may_adopt_ && is_adoption_next();
     // Told once, to whoever asks the socket first; at the end without it both calls return 0.
     if (errno == ECONNRESET) reset_ = true;
     if (adoption) {
@@ -78,6 +93,8 @@ void Connection::receive_some() {
     if (packet) {
       answering_ = true;
       handle(*packet, std::span(body).first(packet->body_size));
+      // The caller is not likely to have another one ready: to look would cost more than to be told.
+      if (!may_adopt_) return;
       continue;
     }
     switch (packet.code()) {
@@ -140,6 +157,14 @@ void Connection::send(Type type, int status, std::span<const std::byte> body, Un
   queued_.push_back({header, {body.begin(), body.end()}, std::move(fd)});
   queued_.back().body.insert(queued_.back().body.end(), tail.begin(), tail.end());
   update_events();
+}
+
+bool Connection::send_sysv(Type type, int status, std::span<const std::byte> body, std::span<const std::byte> tail,
+                           UniqueFd fd) {
+  if (type == Type::kSysvCall) answering_ = false;
+  if (closed_ || lost_) return false;
+  send(type, status, body, std::move(fd), tail);
+  return !lost_;
 }
 
 void Connection::send_queued() {

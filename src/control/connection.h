@@ -22,6 +22,7 @@
 namespace mqueuefs::control {
 
 class Server;
+class SysvSession;
 
 /// Thread rule: the loop's. Owned by its server.
 class Connection final : public ipc::Channel, public std::enable_shared_from_this<Connection> {
@@ -50,6 +51,8 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   bool died_without_reading() override;
 
  private:
+  friend class SysvSession;  // answers for it
+
   struct Packet {
     Header header;
     std::vector<std::byte> body;
@@ -59,11 +62,19 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   void ready(uint32_t events);
   void receive_some();
   void handle(const ReceivedPacket& packet, std::span<const std::byte> body);
+  void call_sysv(const ReceivedPacket& packet, std::span<const std::byte> body);
+  SysvSession& sysv();
+  Host& host();
+  /// Takes all stopped threads out of their lines.
+  void leave_stopped();
   bool is_adoption_next() const;
   void adopt(std::span<std::byte> buffer);
   Result<Caller> prove(const ReceivedPacket& packet);
   void send(Type type, int status, std::span<const std::byte> body, UniqueFd fd = UniqueFd(),
             std::span<const std::byte> tail = {});
+  /// False: the client is gone, or does not read.
+  bool send_sysv(Type type, int status, std::span<const std::byte> body, std::span<const std::byte> tail,
+                 UniqueFd fd = UniqueFd());
   void send_queued();
   void update_events();
 
@@ -82,6 +93,7 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   void set_limit(const Caller& caller, std::span<const std::byte> body);
   void stage_piece(std::span<const std::byte> body);
   void fetch_piece(std::span<const std::byte> body);
+  void fetch_sysv_piece(const Fetch& request);
   void answer_cancel();
 
   Server& server_;
@@ -92,6 +104,8 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   bool lost_ = false;       // a packet could not be sent: it will be closed
   bool reset_ = false;      // the client has closed without having read all
   bool answering_ = false;  // a request waits for its answer
+  bool may_adopt_ = true;   // the next packet may bring a descriptor that is not for us
+  std::unique_ptr<SysvSession> sysv_;  // made with the first call
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<ProcessWatch> process_watch_;
   std::unique_ptr<Timer> deadline_;

@@ -38,6 +38,8 @@ struct MountRequest {
 using DescriptorReply = std::function<void(Result<UniqueFd>)>;
 using StatusReply = std::function<void(Status)>;
 
+class SysvHost;
+
 /// Ends with itself what watch_process started.
 class ProcessWatch {
  public:
@@ -84,6 +86,9 @@ class Host {
   /// that is not empty (ENOENT).
   virtual Result<std::vector<QueueEntry>> list_queues(const Caller& caller, std::string_view name,
                                                       uint64_t below, std::string_view only, size_t most) = 0;
+
+  /// For System V IPC: sysv_host.h.
+  virtual SysvHost& sysv() = 0;
 
   /// A client broke the protocol, or ran into a bound: for the log.
   virtual void note_misbehaviour(pid_t process, uid_t uid, const char* what) = 0;

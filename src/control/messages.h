@@ -1,7 +1,7 @@
 // The packets of the control socket (SOCK_SEQPACKET): what is neither a file operation nor an ioctl.
 //
-// One request at a time on a connection, one reply each, in order; the daemon sends unasked only WaitDone and
-// NotifyThread. A packet is a Header, then the fixed structure of its type, then, for lists, records. Fixed
+// One request at a time on a connection, one reply each, in order; the daemon sends unasked only WaitDone, SysvDone
+// and NotifyThread. A packet is a Header, then the fixed structure of its type, then, for lists, records. Fixed
 // width, no pointers; strings are NUL-padded arrays, a name may use all of its array but the last byte.
 // Descriptors travel beside a packet as SCM_RIGHTS. A packet of unknown type or wrong size is answered
 // EPROTO; nothing that a client can send ends anything but its own connection.
@@ -39,6 +39,9 @@ enum class Type : uint32_t {
   kGiveBack,         // (empty) -> (empty): what the channel holds goes back to its place, or (staged) away
   kMapped,           // <- Mapped and one descriptor: the queue's memory, which an ioctl asked for
   kAdoptListener,    // AdoptListener and one descriptor (a seccomp listener) -> (empty)
+  kSysvCall,         // SysvCall... -> SysvReply..., see sysv_messages.h
+  kSysvDone,         // <- SysvReply...: a System V call that waited is over
+  kSysvAdmin,        // SysvAdmin... -> ..., see sysv_messages.h
 };
 
 struct Header {
@@ -150,11 +153,25 @@ struct LimitsReply {
   uint64_t msgsize_default;
   uint64_t queues;         ///< in use
   uint64_t charged_bytes;  ///< to the calling user in this namespace, see RLIMIT_MSGQUEUE in getrlimit(2)
+  uint64_t msgmni;         ///< System V IPC: sysvipc(7), proc(5)
+  uint64_t msgmax;
+  uint64_t msgmnb;
+  uint64_t semmsl;
+  uint64_t semmns;
+  uint64_t semopm;
+  uint64_t semmni;
+  uint64_t shmmni;
+  uint64_t shmmax;
+  uint64_t shmall;
+  int64_t msg_next_id;  ///< -1: as it comes
+  int64_t sem_next_id;
+  int64_t shm_next_id;
+  uint64_t objects[3];  ///< in use: message queues, semaphore arrays, segments
 };
 
 struct LimitsSet {
   Selector target;
-  char key[32];  ///< one of the five names above
+  char key[32];  ///< one of the names above, but for what is in use
   uint64_t value;
 };
 

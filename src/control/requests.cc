@@ -10,6 +10,7 @@
 
 #include "control/connection.h"
 #include "control/server.h"
+#include "control/sysv_session.h"
 
 namespace mqueuefs::control {
 namespace {
@@ -60,6 +61,8 @@ Result<Caller> Connection::prove(const ReceivedPacket& packet) {
 
 void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte> body) {
   const Type type = packet.header.type;
+  may_adopt_ = type != Type::kSysvCall;
+  if (type == Type::kSysvCall) return call_sysv(packet, body);
   const auto caller = prove(packet);
   if (!caller) return reply(type, caller.code());
   // A Cancel may have been sent before the news was read; any other request comes after.
@@ -120,6 +123,10 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
       if (deadline_ != nullptr) deadline_->cancel();
       abandon();
       return reply(type, 0);
+    case Type::kSysvAdmin:
+      return sysv().administer(*caller, body);
+    case Type::kSysvCall:
+    case Type::kSysvDone:
     case Type::kAdoptMount:  // are dealt with before they are received
     case Type::kAdoptListener:
     case Type::kWaitDone:
@@ -129,6 +136,16 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
   }
   host.note_misbehaviour(peer_.pid, peer_.uid, "not a request");
   reply(type, EPROTO);
+}
+
+// By the packet alone: see sysv_session.h.
+void Connection::call_sysv(const ReceivedPacket& packet, std::span<const std::byte> body) {
+  if (!packet.has_credentials || packet.credentials.pid != peer_.pid || packet.credentials.uid != peer_.uid ||
+      packet.credentials.gid != peer_.gid) {
+    return reply(Type::kSysvCall, EPERM);
+  }
+  settle();
+  sysv().call({peer_.pid, 0, peer_.uid, peer_.gid}, packet.header.tid, body);
 }
 
 template <typename T>
@@ -268,6 +285,7 @@ void Connection::stage_piece(std::span<const std::byte> body) {
 void Connection::fetch_piece(std::span<const std::byte> body) {
   const auto request = parse<Fetch>(body);
   if (!request) return reply(Type::kFetch, EPROTO);
+  if (sysv_ != nullptr && sysv_->pieces() != nullptr) return fetch_sysv_piece(*request);
   const ipc::Message* message = assigned_or_null();
   if (message == nullptr || request->offset > message->payload.size()) return reply(Type::kFetch, EINVAL);
   const std::span<const std::byte> rest = std::span(message->payload).subspan(request->offset);
@@ -277,8 +295,19 @@ void Connection::fetch_piece(std::span<const std::byte> body) {
   if (last && !lost_) finish_fetch();
 }
 
+void Connection::fetch_sysv_piece(const Fetch& request) {
+  const std::span<const std::byte> whole = *sysv_->pieces();
+  if (request.offset > whole.size()) return reply(Type::kFetch, EINVAL);
+  const auto rest = whole.subspan(request.offset);
+  const auto piece = rest.first(std::min<size_t>({rest.size(), request.size, kMaxPieceBytes}));
+  const bool last = piece.size() == rest.size();
+  reply(Type::kFetch, 0, piece);
+  if (last) sysv_->finish_pieces();
+}
+
 void Connection::answer_cancel() {
   CancelReply answer{};
+  if (sysv_ != nullptr && sysv_->cancel()) return reply(Type::kCancel, 0, bytes_of(answer));
   const bool cancelled = cancel();
   if (cancelled && deadline_ != nullptr) deadline_->cancel();
   if (!cancelled && wait_over_) {

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <utility>
+#include <vector>
 
 #include "control/connection.h"
+#include "control/sysv_host.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77  // asm-generic/socket.h since 6.5
@@ -46,6 +48,20 @@ void Server::close_all() {
     const auto last = connections_.begin()->second;
     last->close();
   }
+}
+
+std::unordered_set<pid_t> Server::processes() const {
+  std::unordered_set<pid_t> found;
+  for (const auto& [id, connection] : connections_) found.insert(connection->process());
+  return found;
+}
+
+void Server::close_all_of(pid_t process) {
+  std::vector<std::shared_ptr<Connection>> its;
+  for (const auto& [id, connection] : connections_) {
+    if (connection->process() == process) its.push_back(connection);
+  }
+  for (const auto& connection : its) connection->close();
 }
 
 Status Server::listen(UniqueFd socket) {
@@ -117,6 +133,7 @@ void Server::remove(Connection& connection) {
   if (--count->second == 0) per_user_.erase(count);
   announcements_.drop_connection(connection.id());
   connection.abandon();
+  host_.sysv().connection_ended(connection.process());
   // It may be below us on the stack.
   reactor_.run_later([owner] {});
   host_.connections_changed();

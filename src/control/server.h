@@ -11,6 +11,7 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -44,6 +45,10 @@ class Server {
 
   /// The connection that calls itself `id`, or null.
   Connection* find(uint64_t id) const;
+  /// Ends all connections of this process, as it has ended.
+  void close_all_of(pid_t process);
+  /// Those that have a connection.
+  std::unordered_set<pid_t> processes() const;
   size_t connection_count() const { return connections_.size(); }
   Announcements& announcements() { return announcements_; }
 

@@ -1,6 +1,5 @@
 #include "daemon/authority.h"
 
-#include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -13,9 +12,9 @@ namespace {
 
 constexpr int kMostUserNamespaces = 33;  // their depth is bounded by 32, see user_namespaces(7)
 
-bool has_sys_admin(pid_t task) {
+bool has_one_of(pid_t task, uint64_t capabilities) {
   const auto status = read_proc(task, "status");
-  return status && (effective_capabilities(*status) >> CAP_SYS_ADMIN & 1) != 0;
+  return status && (effective_capabilities(*status) & capabilities) != 0;
 }
 
 Result<uid_t> owner_of(int user_namespace) {
@@ -46,24 +45,28 @@ Result<KernelOwner> kernel_owner_of(ipc::TaskId thread) {
   return owner;
 }
 
-Authority::Authority() : own_user_namespace_(own_inode()), own_sys_admin_(has_sys_admin(getpid())) {}
+Authority::Authority() : own_user_namespace_(own_inode()), own_sys_admin_(has_one_of(getpid(), kAdministrator)) {}
 
-bool Authority::is_administrator(const control::Caller& caller) const {
+bool Authority::is_administrator(const control::Caller& caller, uint64_t capabilities) const {
   if (!own_sys_admin_ && caller.uid == geteuid()) return true;
-  const auto user_namespace = namespace_inode_of(caller.thread, "user");
-  return user_namespace && *user_namespace == own_user_namespace_ && has_sys_admin(caller.thread);
+  return is_capable(caller, nullptr, capabilities);
 }
 
-bool Authority::owns_kernel_namespace(const control::Caller& caller, const KernelOwner& owner) const {
-  if (is_administrator(caller)) return true;
+bool Authority::owns_kernel_namespace(const control::Caller& caller, const KernelOwner& owner,
+                                      uint64_t capabilities) const {
+  return is_administrator(caller, capabilities) || is_capable(caller, &owner, capabilities);
+}
+
+bool Authority::is_capable(const control::Caller& caller, const KernelOwner* owner, uint64_t capabilities) const {
   const auto callers = namespace_inode_of(caller.thread, "user");
   if (!callers) return false;
+  if (owner == nullptr) return *callers == own_user_namespace_ && has_one_of(caller.thread, capabilities);
   // As security/commoncap.c:cap_capable: capable in the namespace itself or an ancestor of it, or, from right
   // above, the user who made it or a namespace on the way.
-  UniqueFd level(dup(owner.user_namespace.get()));
-  uint64_t inode = owner.inode;
+  UniqueFd level(dup(owner->user_namespace.get()));
+  uint64_t inode = owner->inode;
   for (int depth = 0; level && depth < kMostUserNamespaces; ++depth) {
-    if (inode == *callers) return has_sys_admin(caller.thread);
+    if (inode == *callers) return has_one_of(caller.thread, capabilities);
     UniqueFd parent(ioctl(level.get(), NS_GET_PARENT));
     if (!parent) return false;
     const auto parent_inode = inode_of(parent.get());

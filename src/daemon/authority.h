@@ -15,6 +15,10 @@
 
 namespace mqueuefs::daemon {
 
+/// Sets of capabilities, see capabilities(7).
+inline constexpr uint64_t kAdministrator = uint64_t{1} << 21;               ///< CAP_SYS_ADMIN
+inline constexpr uint64_t kRestorer = kAdministrator | uint64_t{1} << 40;  ///< or CAP_CHECKPOINT_RESTORE
+
 /// Who owns a kernel IPC namespace.
 struct KernelOwner {
   UniqueFd user_namespace;
@@ -31,9 +35,15 @@ class Authority {
  public:
   Authority();
 
-  bool is_administrator(const control::Caller& caller) const;
+  /// `capabilities`: one of them is enough.
+  bool is_administrator(const control::Caller& caller, uint64_t capabilities = kAdministrator) const;
   /// The administrator too.
-  bool owns_kernel_namespace(const control::Caller& caller, const KernelOwner& owner) const;
+  bool owns_kernel_namespace(const control::Caller& caller, const KernelOwner& owner,
+                             uint64_t capabilities = kAdministrator) const;
+
+  /// Whether the caller has one of these capabilities over the user namespace; or (null) over the daemon's. Nobody is
+  /// the administrator here.
+  bool is_capable(const control::Caller& caller, const KernelOwner* owner, uint64_t capabilities) const;
 
   /// Whether the user namespace is the one that the daemon is in.
   bool is_own(const KernelOwner& owner) const { return owner.inode == own_user_namespace_; }

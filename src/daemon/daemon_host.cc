@@ -51,7 +51,7 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
       children_(loop),
       maker_(children_, features, options.work_dir),
       mounts_(loop, maker_, *this, [this] { look_for_idleness(); }),
-      namespaces_({tasks_, budget_, mapped_segments_, mapped_queues_}, options.max_namespaces_per_user,
+      namespaces_({tasks_, budget_, mapped_segments_, mapped_queues_, &shared_memory_}, options.max_namespaces_per_user,
                   [this](Namespace& freed) {
                     spdlog::info("namespace {} freed", freed.id());
                     mounts_.forget(freed.id());
@@ -63,6 +63,18 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
         namespaces_.unbind(key);
         look_for_idleness();
       }),
+      sysv_(loop, tasks_, authority_, kernel_namespaces_, namespaces_, server_,
+            [this](const control::Caller& caller, std::string_view name, control::SysvAccess access) {
+              switch (access) {
+                case control::SysvAccess::kLook:
+                  return target(caller, name, Access::kUse);
+                case control::SysvAccess::kControl:
+                  return target(caller, name, Access::kConfigure);
+                case control::SysvAccess::kRestore:
+                  break;
+              }
+              return target(caller, name, Access::kRestore);
+            }),
       seccomp_(loop, *this, tasks_, budget_, children_, mounts_, server_.announcements(),
                [this] { look_for_idleness(); }),
       oci_(loop, [this](const control::Caller& caller, const seccomp::OciState& state, UniqueFd container) {
@@ -118,8 +130,8 @@ Result<Namespace*> DaemonHost::own_namespace(const control::Caller& caller) {
   return first_use(caller, **known);
 }
 
-bool DaemonHost::owns_name(const control::Caller& caller, const Namespace& named) const {
-  return named.ipc->owner_uid() == caller.uid || authority_.is_administrator(caller);
+bool DaemonHost::owns_name(const control::Caller& caller, const Namespace& named, uint64_t capabilities) const {
+  return named.ipc->owner_uid() == caller.uid || authority_.is_administrator(caller, capabilities);
 }
 
 bool DaemonHost::is_member(const control::Caller& caller, const Namespace& named) {
@@ -132,10 +144,11 @@ bool DaemonHost::is_member(const control::Caller& caller, const Namespace& named
 
 Result<Namespace*> DaemonHost::target(const control::Caller& caller, std::string_view name, Access access) {
   const Error not_yours{EPERM, "namespace"};
+  const uint64_t capabilities = access == Access::kRestore ? kRestorer : kAdministrator;
   if (!name.empty()) {
     const auto named = namespaces_.find(name);
     if (!named) return named.error();
-    if (owns_name(caller, **named)) return *named;
+    if (owns_name(caller, **named, capabilities)) return *named;
     if (access == Access::kUse && is_member(caller, **named)) return *named;
     return not_yours;
   }
@@ -143,11 +156,13 @@ Result<Namespace*> DaemonHost::target(const control::Caller& caller, std::string
   if (!own) return own.error();
   if (access == Access::kUse) return *own;
   const bool is_named = !(*own)->name.empty();
-  if (is_named && owns_name(caller, **own)) return *own;
-  if (is_named && access == Access::kConfigure) return not_yours;
+  if (is_named && owns_name(caller, **own, capabilities)) return *own;
+  if (is_named && access != Access::kAttach) return not_yours;
   const auto owner = kernel_owner_of(caller.thread);
-  if (owner ? authority_.owns_kernel_namespace(caller, *owner) : authority_.is_administrator(caller))
+  if (owner ? authority_.owns_kernel_namespace(caller, *owner, capabilities)
+            : authority_.is_administrator(caller, capabilities)) {
     return *own;
+  }
   return not_yours;
 }
 
@@ -388,7 +403,7 @@ bool DaemonHost::serves_somebody() const {
     return true;
   }
   for (const auto& [id, known] : namespaces_.all()) {
-    if (known->ipc->queue_count() > 0 || !known->ipc->has_default_limits()) return true;
+    if (known->ipc->queue_count() > 0 || !known->ipc->has_default_limits() || !known->ipc->sysv().is_empty()) return true;
   }
   return false;
 }

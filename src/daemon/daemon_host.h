@@ -26,7 +26,9 @@
 #include "daemon/namespaces.h"
 #include "daemon/oci_listener.h"
 #include "daemon/seccomp_front.h"
+#include "daemon/shared_memory_files.h"
 #include "daemon/superblock_maker.h"
+#include "daemon/sysv_host.h"
 #include "daemon/tasks.h"
 #include "fuse/session.h"
 #include "ipc/mapped_segments.h"
@@ -84,6 +86,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   Result<std::vector<control::QueueEntry>> list_queues(const control::Caller& caller, std::string_view name,
                                                        uint64_t below, std::string_view only,
                                                        size_t most) override;
+  control::SysvHost& sysv() override { return sysv_; }
   void note_misbehaviour(pid_t process, uid_t uid, const char* what) override;
   void connections_changed() override { look_for_idleness(); }
 
@@ -104,6 +107,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
     kUse,        // members; owner of the name; administrator
     kAttach,     // mounting: owner of the caller's kernel namespace, or of the name; administrator
     kConfigure,  // limits: owner of the name, if there is one, else of the kernel namespace; administrator
+    kRestore,    // ids: the same, and who has CAP_CHECKPOINT_RESTORE instead of CAP_SYS_ADMIN
   };
 
   Result<Namespace*> target(const control::Caller& caller, std::string_view name, Access access);
@@ -116,7 +120,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   /// numbers.
   RootOwner root_owner(const control::Caller& caller) const;
   Result<Namespace*> first_use(const control::Caller& caller, KernelNamespace& known);
-  bool owns_name(const control::Caller& caller, const Namespace& named) const;
+  bool owns_name(const control::Caller& caller, const Namespace& named, uint64_t capabilities = kAdministrator) const;
   bool is_member(const control::Caller& caller, const Namespace& named);
   UniqueFd requester_owner(const control::Caller& caller, const Namespace& target) const;
   control::LimitsReply limits_of(const control::Caller& caller, const Namespace& target) const;
@@ -133,6 +137,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   ipc::MemoryBudget budget_;
   ipc::MappedSegments mapped_segments_;
   ipc::MappedQueues mapped_queues_;
+  SharedMemoryFiles shared_memory_;
   MappingProcesses mapping_processes_;
   control::Server server_;  // queues may tell connections something to the last
   Authority authority_;
@@ -142,6 +147,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   Namespaces namespaces_;
   const ipc::Limits limit_ceilings_;
   KernelNamespaces kernel_namespaces_;
+  SysvHost sysv_;
   SeccompFront seccomp_;
   OciListener oci_;
 

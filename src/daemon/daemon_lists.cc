@@ -55,13 +55,31 @@ std::vector<control::NamespaceEntry> DaemonHost::list_namespaces(const control::
 
 control::LimitsReply DaemonHost::limits_of(const control::Caller& caller, const Namespace& target) const {
   const ipc::Limits& limits = target.ipc->limits();
+  const ipc::sysv::SysvIpc& sysv = target.ipc->sysv();
+  const auto& messages = sysv.table(ipc::sysv::Kind::kMessages);
+  const auto& semaphores = sysv.table(ipc::sysv::Kind::kSemaphores);
+  const auto& memory = sysv.table(ipc::sysv::Kind::kMemory);
   return {.queues_max = limits.queues_max,
           .msg_max = limits.msg_max,
           .msg_default = limits.msg_default,
           .msgsize_max = limits.msgsize_max,
           .msgsize_default = limits.msgsize_default,
           .queues = target.ipc->queue_count(),
-          .charged_bytes = target.ipc->charged_bytes(caller.uid)};
+          .charged_bytes = target.ipc->charged_bytes(caller.uid),
+          .msgmni = limits.msgmni,
+          .msgmax = limits.msgmax,
+          .msgmnb = limits.msgmnb,
+          .semmsl = limits.semmsl,
+          .semmns = limits.semmns,
+          .semopm = limits.semopm,
+          .semmni = limits.semmni,
+          .shmmni = limits.shmmni,
+          .shmmax = limits.shmmax,
+          .shmall = limits.shmall,
+          .msg_next_id = messages.next_id(),
+          .sem_next_id = semaphores.next_id(),
+          .shm_next_id = memory.next_id(),
+          .objects = {messages.count(), semaphores.count(), memory.count()}};
 }
 
 Result<control::LimitsReply> DaemonHost::limits(const control::Caller& caller, std::string_view name) {
@@ -72,6 +90,18 @@ Result<control::LimitsReply> DaemonHost::limits(const control::Caller& caller, s
 
 Result<control::LimitsReply> DaemonHost::set_limit(const control::Caller& caller, std::string_view name,
                                                    std::string_view key, uint64_t value) {
+  // {msg,sem,shm}_next_id are where the limits are (proc(5)), but who restores may set them.
+  for (const auto& [next_id, kind] : {std::pair("msg_next_id", ipc::sysv::Kind::kMessages),
+                                      std::pair("sem_next_id", ipc::sysv::Kind::kSemaphores),
+                                      std::pair("shm_next_id", ipc::sysv::Kind::kMemory)}) {
+    if (key != next_id) continue;
+    const auto restored = target(caller, name, Access::kRestore);
+    if (!restored) return restored.error();
+    if (value > INT32_MAX) return Error{EINVAL, next_id};
+    const Status set = (*restored)->ipc->sysv().table(kind).set_next_id(static_cast<int>(value));
+    if (!set) return set.error();
+    return limits_of(caller, **restored);
+  }
   const auto found = target(caller, name, Access::kConfigure);
   if (!found) return found.error();
   if (!authority_.is_administrator(caller) && limit_ceilings_.is_exceeded(key, value)) {

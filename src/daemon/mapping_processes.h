@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "control/reactor.h"
+#include "daemon/process_life.h"
 #include "daemon/tasks.h"
 #include "ipc/queue_inode.h"
 #include "ipc/superblock.h"
@@ -28,7 +29,6 @@ class MappingProcesses {
   size_t count() const { return lives_.size(); }
 
  private:
-  class Life;
   class Share;
 
   void catch_up();
@@ -36,7 +36,7 @@ class MappingProcesses {
   Tasks& tasks_;
   ipc::MappedQueues& queues_;
   std::unique_ptr<control::Timer> timer_;
-  std::unordered_map<pid_t, std::weak_ptr<Life>> lives_;
+  std::unordered_map<pid_t, std::weak_ptr<ProcessLife>> lives_;
 };
 
 }  // namespace mqueuefs::daemon

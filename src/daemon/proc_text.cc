@@ -88,17 +88,33 @@ bool is_stopped_state(std::string_view stat) {
   return stat.starts_with('T') || stat.starts_with('t');
 }
 
-std::optional<uint64_t> msgqueue_limit(std::string_view limits) {
-  constexpr std::string_view kKey = "Max msgqueue size";
+std::optional<pid_t> parent_process(std::string_view stat) {
+  const size_t end = stat.rfind(')');
+  if (end == std::string_view::npos) return std::nullopt;
+  stat = skip_blanks(stat.substr(end + 1));
+  if (stat.empty()) return std::nullopt;
+  stat.remove_prefix(1);  // the state
+  stat = skip_blanks(stat);
+  return take_number<pid_t>(stat);
+}
+
+namespace {
+
+std::optional<uint64_t> soft_limit(std::string_view limits, std::string_view key) {
   while (!limits.empty()) {
     std::string_view line = take_line(limits);
-    if (!line.starts_with(kKey)) continue;
-    line = skip_blanks(line.substr(kKey.size()));
+    if (!line.starts_with(key)) continue;
+    line = skip_blanks(line.substr(key.size()));
     if (line.starts_with("unlimited")) return UINT64_MAX;
     return take_number<uint64_t>(line);
   }
   return std::nullopt;
 }
+
+}  // namespace
+
+std::optional<uint64_t> msgqueue_limit(std::string_view limits) { return soft_limit(limits, "Max msgqueue size"); }
+std::optional<uint64_t> memlock_limit(std::string_view limits) { return soft_limit(limits, "Max locked memory"); }
 
 std::optional<uint64_t> namespace_inode(std::string_view link) {
   const size_t start = link.find('[');

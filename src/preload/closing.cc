@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "client/attachments.h"
 #include "client/known_memory.h"
 #include "client/mapped_queues.h"
 
@@ -87,6 +88,7 @@ MQUEUEFS_EXPORT void closefrom(int first) noexcept {
 
 MQUEUEFS_EXPORT int munmap(void* address, size_t size) noexcept {
   forget_known_memory();
+  mqueuefs::client::memory_unmaps(address, size);
   return static_cast<int>(syscall(SYS_munmap, address, size));
 }
 

@@ -1,0 +1,46 @@
+// Whether a process still runs the program that it ran when this was made.
+//
+// Its end is told by its pidfd. That it has executed another program, with which its memory and what was mapped there
+// goes, nothing tells: it is asked about. A process shares no number with one that comes later: see Tasks.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "daemon/notification_delivery.h"
+#include "daemon/tasks.h"
+
+namespace mqueuefs::daemon {
+
+/// Thread rule: the loop's.
+class ProcessLife {
+ public:
+  explicit ProcessLife(pid_t process) : process_(process), exec_(process) {}
+  ProcessLife(const ProcessLife&) = delete;
+  ProcessLife& operator=(const ProcessLife&) = delete;
+
+  /// Calls `exited` once when it has ended. ESRCH: it has already.
+  Status watch(Tasks& tasks, std::function<void()> exited) {
+    auto watch = tasks.watch(process_, [this, exited = std::move(exited)] {
+      ended_ = true;
+      exited();
+    });
+    if (!watch) return watch.error();
+    watch_ = std::move(*watch);
+    return {};
+  }
+
+  pid_t process() const { return process_; }
+  bool has_ended() const { return ended_; }
+  /// One system call.
+  bool has_executed() const { return exec_.has_executed(); }
+  bool alive() const { return !has_ended() && !has_executed(); }
+
+ private:
+  const pid_t process_;
+  const ExecDetector exec_;
+  bool ended_ = false;
+  std::unique_ptr<control::ProcessWatch> watch_;
+};
+
+}  // namespace mqueuefs::daemon
