@@ -24,6 +24,7 @@ struct Program {
 void add_create(Program& program);
 void add_daemon(Program& program);
 void add_enter(Program& program);
+void add_ipc(Program& program);
 void add_limits(Program& program);
 void add_list(Program& program);
 void add_mount(Program& program);

@@ -7,28 +7,6 @@ namespace {
 
 using control::Type;
 
-// Goes through a list in pages: a ListPage, then records.
-template <typename Record, typename Request, typename SetCursor>
-Result<std::vector<Record>> fetch_pages(client::Connection& connection, Type type, Request request,
-                                        SetCursor set_cursor) {
-  std::vector<Record> records;
-  std::vector<std::byte> body(control::kMaxPacketBytes);
-  for (uint64_t cursor = 0;;) {
-    set_cursor(request, cursor);
-    const auto reply = connection.request(type, control::bytes_of(request), body);
-    if (!reply) return reply.error();
-    control::ListPage page;
-    if (reply->size < sizeof page) return Error{EPROTO, "list"};
-    memcpy(&page, body.data(), sizeof page);
-    if (reply->size - sizeof page != page.entries * sizeof(Record)) return Error{EPROTO, "list"};
-    const size_t known = records.size();
-    records.resize(known + page.entries);
-    memcpy(static_cast<void*>(records.data() + known), body.data() + sizeof page, page.entries * sizeof(Record));
-    if (page.next == 0) return records;
-    cursor = page.next;
-  }
-}
-
 }  // namespace
 
 std::optional<client::Connection> connect_to_daemon(const Attempt& attempt) {

@@ -39,7 +39,7 @@ std::string manual() {
 TEST(Manual, ListsTheOptionsOfEveryCommand) {
   std::string help;
   for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
-           {"list"}, {"stat"}, {"create"}, {"remove"}, {"send"}, {"receive"}, {"peek"}, {"limits"}, {"ns", "list"},
+           {"list"}, {"stat"}, {"create"}, {"remove"}, {"send"}, {"receive"}, {"peek"}, {"limits"}, {"ipc"}, {"ipc", "list"}, {"ns", "list"},
            {"ns", "create"}, {"ns", "remove"}, {"ns", "bind"}, {"unshare"}, {"enter"}, {"run"}, {"mount"}, {"oci-config"},
            {"oci-hook"}, {"daemon"}}) {
     help += help_of(command);
