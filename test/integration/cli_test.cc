@@ -215,7 +215,8 @@ TEST_F(Commands, FailuresSayWhatAndWhichLimit) {
     expect_fails({"limits", "msg_max=0"}, "limits: msg_max 0 is not in 1 to 65536 (EINVAL)");
     expect_fails({"limits", "frobs=0"},
                  "limits: frobs is not a limit; there are queues_max, msg_max, msg_default, msgsize_max, "
-                 "msgsize_default, msgmni, msgmax, msgmnb, semmsl, semmns, semopm, semmni, shmmni, shmmax, shmall (ENOENT)");
+                 "msgsize_default, msgmni, msgmax, msgmnb, semmsl, semmns, semopm, semmni, shmmni, shmmax, shmall, "
+                 "msg_next_id, sem_next_id, shm_next_id (ENOENT)");
   });
 }
 
