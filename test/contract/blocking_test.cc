@@ -24,6 +24,7 @@
 
 #include "base/unique_fd.h"
 #include "support/child.h"
+#include "support/diary.h"
 #include "support/expect.h"
 #include "support/posix_calls.h"
 #include "support/target.h"
@@ -377,32 +378,6 @@ TEST_F(Blocking, E5_AKilledCallerLeavesNothingBehind) {
     });
   });
 }
-
-// What companions did, in the order in which they did it.
-class Diary {
- public:
-  Diary() { EXPECT_OK(pipe2(ends_, O_CLOEXEC | O_NONBLOCK)); }
-  ~Diary() {
-    close(ends_[0]);
-    close(ends_[1]);
-  }
-  void note(const std::string& text) {
-    EXPECT_EQ(static_cast<ssize_t>(text.size()), write(ends_[1], text.data(), text.size()));
-  }
-  std::string all() {
-    char buffer[1000];
-    const ssize_t n = read(ends_[0], buffer, sizeof buffer);
-    if (n > 0) text_.append(buffer, static_cast<size_t>(n));
-    return text_;
-  }
-  bool wait_for(const std::string& text) {
-    return wait_until([&] { return all() == text; });
-  }
-
- private:
-  int ends_[2];
-  std::string text_;
-};
 
 // A caller with a rank: 'f' with a digit: SCHED_FIFO of ten times that priority; 'n' with a digit: nice 5
 // minus it.

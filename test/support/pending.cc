@@ -13,6 +13,10 @@ namespace {
 constexpr std::array<std::string_view, 8> kSuitesOfTheCalls = {
     "Attributes", "Blocking", "Notify", "Open", "Poll", "Unlink", "SendReceive", "Handlers/Interrupt"};
 
+// Programs make these calls through libc only.
+constexpr std::array<std::string_view, 5> kSuitesOfSystemV = {"Kinds/SysvIdentifier", "SysvMessage", "SysvSemaphore",
+                                                              "SysvMemory", "Handlers/SysvInterrupt"};
+
 struct Difference {
   std::string_view suite;
   std::string_view test;
@@ -43,6 +47,11 @@ std::string pending_reason(const std::string& target, const std::string& suite, 
   if (target == "mqueuefs") {
     for (const std::string_view calls : kSuitesOfTheCalls) {
       if (suite == calls) return "held by the targets preload and library";
+    }
+  }
+  if (target == "mqueuefs" || target == "library") {
+    for (const std::string_view calls : kSuitesOfSystemV) {
+      if (suite == calls) return "held by the targets preload and seccomp";
     }
   }
   if (target == "preload" || target == "library") {

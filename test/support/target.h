@@ -38,7 +38,9 @@ class Target {
   virtual int remount(const std::string& dir, bool read_only) = 0;
 
   /// A limit of the calling process's IPC namespace: queues_max, msg_max, msg_default, msgsize_max,
-  /// msgsize_default. -1: it can't be read.
+  /// msgsize_default; of System V IPC: msgmni, msgmax, msgmnb, semmsl, semmns, semopm, semmni, shmmni, shmmax,
+  /// shmall, and the identifiers chosen for the next object: msg_next_id, sem_next_id, shm_next_id. -1: it can't
+  /// be read, or says so.
   virtual long limit(const std::string& key) = 0;
   /// 0 or an errno.
   virtual int set_limit(const std::string& key, long value) = 0;

@@ -4,8 +4,12 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <fstream>
+#include <string_view>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "support/capability_check.h"
@@ -15,8 +19,28 @@
 namespace mqueuefs::test {
 namespace {
 
+// The four values of /proc/sys/kernel/sem, in its order.
+constexpr std::array<std::string_view, 4> kSemaphoreLimits = {"semmsl", "semmns", "semopm", "semmni"};
+
+// The files show the values of the reader's own IPC namespace.
 std::string sysctl_path(const std::string& key) {
-  return "/proc/sys/fs/mqueue/" + key;
+  if (std::ranges::find(kSemaphoreLimits, key) != kSemaphoreLimits.end()) return "/proc/sys/kernel/sem";
+  const bool is_of_system_v = access(("/proc/sys/kernel/" + key).c_str(), F_OK) == 0;
+  return (is_of_system_v ? "/proc/sys/kernel/" : "/proc/sys/fs/mqueue/") + key;
+}
+
+// Where in its file the value stands.
+size_t place_of(const std::string& key) {
+  const auto found = std::ranges::find(kSemaphoreLimits, key);
+  return found == kSemaphoreLimits.end() ? 0 : static_cast<size_t>(found - kSemaphoreLimits.begin());
+}
+
+std::vector<long> read_values(const std::string& key) {
+  std::ifstream file(sysctl_path(key));
+  std::vector<long> values;
+  for (long value; file >> value;)
+    values.push_back(value);
+  return values;
 }
 
 class KernelTarget : public Target {
@@ -42,15 +66,19 @@ class KernelTarget : public Target {
   }
 
   long limit(const std::string& key) override {
-    long value = -1;
-    std::ifstream(sysctl_path(key)) >> value;
-    return value;
+    const std::vector<long> values = read_values(key);
+    return place_of(key) < values.size() ? values[place_of(key)] : -1;
   }
 
   int set_limit(const std::string& key, long value) override {
     const UniqueFd fd(open(sysctl_path(key).c_str(), O_WRONLY | O_CLOEXEC));
     if (!fd) return errno;
-    const std::string text = std::to_string(value);
+    std::vector<long> values = read_values(key);
+    if (place_of(key) >= values.size()) return EINVAL;
+    values[place_of(key)] = value;
+    std::string text;
+    for (const long each : values)
+      text += std::to_string(each) + " ";
     return write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno;
   }
 
