@@ -847,6 +847,37 @@ TEST_F(SysvSemaphore, ThreadsWaitEachForItself) {
   });
 }
 
+struct Uncancelled {
+  int id;
+  std::atomic<pid_t> tid{0};
+  std::atomic<bool> returned{false};
+  static void* run(void* argument) {
+    auto* self = static_cast<Uncancelled*>(argument);
+    self->tid = static_cast<pid_t>(syscall(SYS_gettid));
+    sembuf down{0, -1, 0};
+    semop(self->id, &down, 1);
+    self->returned = true;
+    return nullptr;
+  }
+};
+
+// pthreads(7) does not name it.
+TEST_F(SysvSemaphore, AWaitingCallIsNoCancellationPoint) {
+  in_new_ipc_namespace([] {
+    Uncancelled caller{new_semaphores(1)};
+    pthread_t thread;
+    ASSERT_EQ(0, pthread_create(&thread, nullptr, Uncancelled::run, &caller));
+    ASSERT_TRUE(wait_until([&] { return waiting_for_more(caller.id) == 1; }));
+    ASSERT_EQ(0, pthread_cancel(thread));
+    ASSERT_TRUE(wait_until_asleep(caller.tid));
+    EXPECT_EQ(1, waiting_for_more(caller.id));
+    ASSERT_OK(operate(caller.id, {{0, 1, 0}}));
+    ASSERT_EQ(0, pthread_join(thread, nullptr));
+    EXPECT_TRUE(caller.returned);
+    EXPECT_EQ(0, value_of(caller.id));
+  });
+}
+
 // SEM_UNDO. semop(2).
 
 TEST_F(SysvSemaphore, UndoActsWhenTheProcessEnds) {

@@ -39,7 +39,7 @@ class Target {
 
   /// A limit of the calling process's IPC namespace: queues_max, msg_max, msg_default, msgsize_max,
   /// msgsize_default; of System V IPC: msgmni, msgmax, msgmnb, semmsl, semmns, semopm, semmni, shmmni, shmmax,
-  /// shmall, and the identifiers chosen for the next object: msg_next_id, sem_next_id, shm_next_id. -1: it can't
+  /// shmall (which may be as large as an unsigned long), and the identifiers chosen for the next object: msg_next_id, sem_next_id, shm_next_id. -1: it can't
   /// be read, or says so.
   virtual long limit(const std::string& key) = 0;
   /// 0 or an errno.

@@ -38,8 +38,9 @@ size_t place_of(const std::string& key) {
 std::vector<long> read_values(const std::string& key) {
   std::ifstream file(sysctl_path(key));
   std::vector<long> values;
-  for (long value; file >> value;)
-    values.push_back(value);
+  // Some are as large as an unsigned long can be.
+  for (std::string value; file >> value;)
+    values.push_back(static_cast<long>(strtoull(value.c_str(), nullptr, 10)));
   return values;
 }
 

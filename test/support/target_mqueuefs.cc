@@ -55,7 +55,7 @@ class MqueuefsTarget : public Target {
     const size_t at = result.stdout_text.find("\"" + key + "\"");
     const size_t colon = result.stdout_text.find(':', at);
     if (result.status != 0 || at == std::string::npos || colon == std::string::npos) return -1;
-    return strtol(result.stdout_text.c_str() + colon + 1, nullptr, 10);
+    return static_cast<long>(strtoull(result.stdout_text.c_str() + colon + 1, nullptr, 10));
   }
 
   int set_limit(const std::string& key, long value) override {
