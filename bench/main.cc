@@ -1,5 +1,5 @@
 // mqueuefs-bench: the command line. `fs` compares the kernel's queues, the FUSE floor and mqueuefs as file systems,
-// `mq` the calls on messages, each in one run.
+// `mq` the calls on messages, `sysv` those of System V IPC, each in one run.
 #include <benchmark/benchmark.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -16,6 +16,7 @@
 #include "report.h"
 #include "sandbox.h"
 #include "seccomp_rows.h"
+#include "sysv_rows.h"
 
 #ifdef MQUEUEFS_HAVE_SEGMENT_BENCH
 namespace mqueuefs {
@@ -29,6 +30,7 @@ namespace {
 struct Options {
   std::string program;
   std::string library;
+  std::string preload;
   int rounds = 31;
   int queues = 10'000;
   int namespaces = 1'000;
@@ -159,6 +161,27 @@ int bench_seccomp(const Options& options, const std::string& scratch) {
   return 0;
 }
 
+int bench_sysv(const Options& options, const std::string& scratch) {
+  if (!options.any_processor) pin_to_one_processor();
+  go_first();
+  const Child daemon = start_daemon(options.program, scratch, options.daemon_options);
+  setenv("MQUEUEFS_PROGRAM", options.program.c_str(), 1);
+  SysvWorld world;
+  world.preload = options.preload;
+  world.library = options.library;
+  world.rounds = options.rounds;
+  if (options.smoke) world.scale = 100;
+  Report report;
+  report.machine = describe_machine() + (options.any_processor ? "" : ", all on one processor");
+  report.rounds = options.rounds;
+  add_sysv_call_rows(world, report);
+  add_sysv_look_up_rows(world, report);
+  add_sysv_identifier_rows(world, report);
+  options.json ? print_json(report) : print_table(report);
+  fflush(stdout);
+  return 0;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Measures mqueuefs beside the kernel's message queues and beside a FUSE file system that does nothing"};
   app.require_subcommand(1);
@@ -167,6 +190,7 @@ int run(int argc, char** argv) {
   const auto built = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "src";
   options.program = (built / "cli/mqueuefs").string();
   options.library = (built / "client/libmqueuefs.so.0").string();
+  options.preload = (built / "preload/libmqueuefs-preload.so").string();
   for (int index = 0; index < argc; ++index) options.command += (index > 0 ? " " : "") + std::string(argv[index]);
   CLI::App* fs = app.add_subcommand("fs", "the file system: the table of the README");
   fs->add_option("--program", options.program, "the mqueuefs to measure")->check(CLI::ExistingFile);
@@ -192,6 +216,15 @@ int run(int argc, char** argv) {
   seccomp->add_flag("--any-processor", options.any_processor, "do not keep everything on one processor");
   seccomp->add_flag("--smoke", options.smoke, "small numbers: does it run?");
   seccomp->add_flag("--json", options.json, "for programs");
+  CLI::App* sysv = app.add_subcommand("sysv", "System V IPC, beside the kernel's and a socket round trip that does nothing");
+  sysv->add_option("--program", options.program, "the mqueuefs to measure")->check(CLI::ExistingFile);
+  sysv->add_option("--library", options.library, "the libmqueuefs to measure")->check(CLI::ExistingFile);
+  sysv->add_option("--preload", options.preload, "the libmqueuefs-preload to measure")->check(CLI::ExistingFile);
+  sysv->add_option("--repeat", options.rounds, "rounds; each value is their median")->check(CLI::Range(1, 1000));
+  sysv->add_option("--daemon-option", options.daemon_options, "for the daemon, as --daemon-option=--busy-poll=0");
+  sysv->add_flag("--any-processor", options.any_processor, "do not keep everything on one processor");
+  sysv->add_flag("--smoke", options.smoke, "small numbers: does it run?");
+  sysv->add_flag("--json", options.json, "for programs");
 #ifdef MQUEUEFS_HAVE_SEGMENT_BENCH
   CLI::App* segment = app.add_subcommand("segment", "the queue in shared memory alone; options of Google Benchmark");
   segment->allow_extras();
@@ -218,8 +251,10 @@ int run(int argc, char** argv) {
   }
   options.program = std::filesystem::absolute(options.program).string();
   options.library = std::filesystem::absolute(options.library).string();
+  options.preload = std::filesystem::absolute(options.preload).string();
   return run_in_sandbox([&](const std::string& scratch) {
     if (seccomp->parsed()) return bench_seccomp(options, scratch);
+    if (sysv->parsed()) return bench_sysv(options, scratch);
     return mq->parsed() ? bench_mq(options, scratch) : bench_fs(options, scratch);
   });
 }
