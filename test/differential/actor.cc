@@ -24,6 +24,7 @@
 #include <string>
 
 #include "differential/queue_table.h"
+#include "differential/sysv_step.h"
 
 namespace mqueuefs::differential {
 namespace {
@@ -221,12 +222,7 @@ class Step {
     result(mq_.notify(fd_of(o_.slot), pointer));
   }
 
-  std::string process_name(int pid) const {
-    if (pid == 0) return "0";
-    for (int i = 0; i < kMaxProcesses; ++i)
-      if (shared_.processes[i].pid == pid) return "process" + std::to_string(i);
-    return "somebody";
-  }
+  std::string process_name(int pid) const { return name_of_process(shared_, pid); }
 
   void take_signals() {
     const sigset_t set = notifications();
@@ -338,12 +334,29 @@ class Step {
       case Kind::kNice:
         return result(
             setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), static_cast<int>(o_.value[0])));
+      case Kind::kMsgget:
+      case Kind::kMsgsnd:
+      case Kind::kMsgrcv:
+      case Kind::kMsgctl:
+      case Kind::kSemget:
+      case Kind::kSemop:
+      case Kind::kSemctl:
+      case Kind::kShmget:
+      case Kind::kShmat:
+      case Kind::kShmdt:
+      case Kind::kShmctl:
+        return add("%s", sysv_step(shared_, process_, o_, slot_.step).c_str());
+      case Kind::kSeteuid:
+        // Of this thread alone, as above.
+        return result(syscall(SYS_setresuid, -1, o_.value[0], -1));
       case Kind::kFork:
         return fork_process();
       case Kind::kThread:
         return start_thread();
       case Kind::kExec: {
         const std::string actor = std::to_string(&slot_ - shared_.slots);
+        // With an effective uid that is not the real one a program would not be preloaded into.
+        syscall(SYS_setresuid, -1, 0, -1);
         // Its fsuid is its effective uid then, which is root's.
         if (shared_.account != 0) syscall(SYS_setresuid, shared_.account, -1, -1);
         execl("/proc/self/exe", "differential", "--after-exec", actor.c_str(), nullptr);
@@ -405,6 +418,7 @@ class Step {
 void Step::fork_process() {
   ProcessSlot& child_slot = shared_.processes[o_.other];
   memcpy(child_slot.descriptors, process_.descriptors, sizeof child_slot.descriptors);
+  memcpy(child_slot.attachments, process_.attachments, sizeof child_slot.attachments);
   // The numbers start anew before the child can look at them.
   Slot& child_actor = shared_.slots[o_.other * kMaxThreads];
   child_actor.done = child_actor.posted.load();
@@ -439,6 +453,16 @@ void Step::start_thread() {
 }
 
 }  // namespace
+
+std::string name_of_process(const Shared& shared, int pid) {
+  if (pid == 0) return "0";
+  for (int i = 0; i < kMaxProcesses; ++i)
+    if (shared.processes[i].pid == pid) return "process" + std::to_string(i);
+  // The kernel notes the thread of a receiver who was served while he waited.
+  for (int i = 0; i < kActors; ++i)
+    if (shared.slots[i].tid == pid) return "process" + std::to_string(i / kMaxThreads);
+  return "somebody";
+}
 
 Shared* map_shared() {
   static Shared* const shared = [] {
@@ -482,6 +506,8 @@ void run_after_exec(int actor) {
   ProcessSlot& process = shared->processes[actor / kMaxThreads];
   for (int& fd : process.descriptors)
     if (fd >= 0 && fcntl(fd, F_GETFD) < 0) fd = -1;
+  for (char*& address : process.attachments)
+    address = nullptr;
   strcpy(slot.outcome, "executed");
   slot.done = slot.posted.load();
   ++shared->bell;
@@ -493,6 +519,8 @@ int spawn(Shared* shared, int process) {
   ProcessSlot& process_slot = shared->processes[process];
   for (int& fd : process_slot.descriptors)
     fd = -1;
+  for (char*& address : process_slot.attachments)
+    address = nullptr;
   Slot& slot = shared->slots[process * kMaxThreads];
   slot.done = slot.posted.load();
   slot.tid = 0;

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "differential/operation.h"
 
@@ -30,6 +31,7 @@ struct Slot {
 struct ProcessSlot {
   std::atomic<int> pid{0};
   int descriptors[kSlots];
+  char* attachments[kAttachments];  ///< of its address space; null: none
 };
 
 struct Shared {
@@ -40,6 +42,7 @@ struct Shared {
   char failure[512] = "";
   char mount_dir[256] = "";
   int target = 0;  ///< a TargetKind
+  int objects[3][kObjects] = {};  ///< ids of message queues, semaphores, memory
   Slot slots[kActors + 1];
   ProcessSlot processes[kMaxProcesses];
 };
@@ -52,6 +55,9 @@ enum class TargetKind : int {
 };
 
 Shared* map_shared();
+
+/// By the numbers of the sandbox, so that both sandboxes say the same.
+std::string name_of_process(const Shared& shared, int pid);
 
 /// Waits for the word to change from `seen`, at most `limit_us`.
 void wait_on(std::atomic<uint32_t>& word, uint32_t seen, int limit_us);

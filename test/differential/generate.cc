@@ -1,9 +1,16 @@
 #include "differential/generate.h"
 
 #include <fcntl.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
 
+#include <algorithm>
 #include <climits>
 #include <iterator>
+#include <span>
+
+#include "differential/sysv_operation.h"
 
 namespace mqueuefs::differential {
 namespace {
@@ -24,17 +31,21 @@ constexpr Weight kWeights[] = {
     {Kind::kFork, 5},         {Kind::kThread, 5},     {Kind::kExec, 1},      {Kind::kExit, 2},
     {Kind::kKill, 2},         {Kind::kSignal, 12}};
 
+constexpr Weight kSysvWeights[] = {
+    {Kind::kMsgget, 12}, {Kind::kMsgsnd, 110}, {Kind::kMsgrcv, 110}, {Kind::kMsgctl, 45}, {Kind::kSemget, 12},
+    {Kind::kSemop, 170}, {Kind::kSemctl, 70},  {Kind::kShmget, 10},  {Kind::kShmat, 35},  {Kind::kShmdt, 20},
+    {Kind::kShmctl, 25}, {Kind::kSeteuid, 6},  {Kind::kSpawn, 8},    {Kind::kFork, 8},    {Kind::kThread, 6},
+    {Kind::kExec, 2},    {Kind::kExit, 4},     {Kind::kKill, 4},     {Kind::kSignal, 14}};
+
 }  // namespace
 
 Kind Generator::pick_kind() {
-  static const int total = [] {
-    int sum = 0;
-    for (const Weight& weight : kWeights)
-      sum += weight.weight;
-    return sum;
-  }();
+  const std::span<const Weight> weights = sysv_ ? std::span<const Weight>(kSysvWeights) : kWeights;
+  int total = 0;
+  for (const Weight& weight : weights)
+    total += weight.weight;
   int at = below(total);
-  for (const Weight& weight : kWeights) {
+  for (const Weight& weight : weights) {
     at -= weight.weight;
     if (at < 0) return weight.kind;
   }
@@ -76,6 +87,96 @@ int64_t Generator::pick_size() {
   return chance(75) ? below(17) : kSizes[below(static_cast<int>(std::size(kSizes)))];
 }
 
+int Generator::pick_object(const World& world, Kind kind) {
+  if (chance(2)) return kObjects + below(2);
+  const auto& there = world.objects[sort_of(kind)];
+  int candidates[kObjects], count = 0;
+  for (int slot = 0; slot < kObjects; ++slot)
+    if (there[slot] != makes_object(kind)) candidates[count++] = slot;
+  return count == 0 || chance(4) ? below(kObjects) : candidates[below(count)];
+}
+
+void Generator::fill_sysv(Operation& o, const World& world) {
+  // Where there is nothing to work on, something is made; few things, so that they meet there.
+  if (!makes_object(o.kind) && o.kind != Kind::kSeteuid && chance(95)) {
+    const Sort sort = sort_of(o.kind);
+    if (std::none_of(std::begin(world.objects[sort]), std::end(world.objects[sort]), [](bool is) { return is; }))
+      o.kind = sort == kMsg ? Kind::kMsgget : sort == kSem ? Kind::kSemget : Kind::kShmget;
+  }
+  constexpr int kPermissions[] = {0600, 0666, 0660, 0644, 0400, 0};
+  const auto mode = [&] { return chance(70) ? 0666 : kPermissions[below(static_cast<int>(std::size(kPermissions)))]; };
+  o.slot = pick_object(world, o.kind);
+  o.name = chance(85) ? below(2) : below(kSysvKeys);
+  int flags = chance(80) ? IPC_CREAT : 0;
+  if (chance(10)) flags |= IPC_EXCL;
+  switch (o.kind) {
+    case Kind::kMsgget:
+      o.value[0] = flags | mode();
+      break;
+    case Kind::kSemget:
+      o.value[0] = flags | mode();
+      o.value[1] = chance(90) ? 1 + below(3) : below(6) - 1;
+      break;
+    case Kind::kShmget:
+      o.value[0] = flags | mode();
+      o.value[1] = chance(90) ? 1 + below(8192) : below(3) * 100'000;
+      break;
+    case Kind::kMsgsnd:
+      o.value[0] = chance(95) ? 1 + below(3) : below(3) - 1;
+      o.value[1] = chance(90) ? below(24) : chance(70) ? 8000 + below(200) : -1;
+      o.value[2] = chance(97) ? kGood : below(3);
+      o.value[3] = chance(50) ? IPC_NOWAIT : 0;
+      break;
+    case Kind::kMsgrcv:
+      o.value[0] = chance(50) ? 0 : below(8) - 4;
+      o.value[1] = chance(85) ? 8192 : below(20) - 1;
+      o.value[3] = (chance(45) ? IPC_NOWAIT : 0) | (chance(20) ? MSG_NOERROR : 0) | (chance(15) ? MSG_EXCEPT : 0) |
+                   (chance(8) ? MSG_COPY : 0);
+      break;
+    case Kind::kMsgctl:
+    case Kind::kShmctl:
+    case Kind::kSemctl: {
+      const int commands = o.kind == Kind::kMsgctl ? kMsgCommands : o.kind == Kind::kSemctl ? kSemCommands : kShmCommands;
+      o.value[0] = below(commands);
+      // Rarely the one that ends everything.
+      if (o.value[0] == kRemove && chance(60)) o.value[0] = kStat;
+      constexpr int kBytes[] = {10, 20, 50, 16384, 16385, 0};
+      o.value[1] = o.kind == Kind::kMsgctl ? kBytes[below(chance(90) ? 4 : 6)] : chance(95) ? below(4) : -1 + below(2) * 32768;
+      o.value[2] = mode();
+      o.value[3] = chance(80) ? 0 : kOrdinaryUser;
+      o.other = chance(95) ? below(3) : below(6) - 1;
+      break;
+    }
+    case Kind::kSemop: {
+      o.value[0] = chance(60) ? 1 : below(4);
+      o.value[1] = 0;
+      for (int i = 0; i < 3; ++i) {
+        const int number = chance(96) ? below(2) : below(5);
+        const int by = chance(92) ? below(5) - 2 : chance(50) ? 32767 : -32767;
+        o.value[1] |= pack_sembuf(number, by, chance(40), chance(25)) << (kSembufBits * i);
+      }
+      o.value[3] = chance(60) ? kNoTimeout : chance(90) ? below(kBadNanoseconds) : below(kTimeouts);
+      break;
+    }
+    case Kind::kShmat:
+      o.value[0] = chance(30) ? SHM_RDONLY : 0;
+      o.other = below(kAttachments);
+      break;
+    case Kind::kShmdt: {
+      const auto& attached = world.processes[o.actor / kMaxThreads].attached;
+      o.other = below(kAttachments);
+      for (int i = 0; i < kAttachments && !attached[o.other] && !chance(10); ++i)
+        o.other = (o.other + 1) % kAttachments;
+      break;
+    }
+    case Kind::kSeteuid:
+      o.value[0] = chance(60) ? 0 : kOrdinaryUser;
+      break;
+    default:
+      break;
+  }
+}
+
 Operation Generator::fill(Kind kind, const World& world) {
   Operation o;
   o.kind = kind;
@@ -89,6 +190,10 @@ Operation Generator::fill(Kind kind, const World& world) {
   }
   o.slot = pick_slot(world, o.actor);
   o.other = below(kMaxProcesses);
+  if (is_sysv(o.kind)) {
+    fill_sysv(o, world);
+    return o;
+  }
   switch (o.kind) {
     case Kind::kOpen:
     case Kind::kOpenFile: {

@@ -86,6 +86,16 @@ void remove_all(Shared* shared) {
   closedir(directory);
 }
 
+// Programs of System V IPC begin in a namespace of their own, so that ids begin at 0; the others in the one that is
+// mounted.
+void begin_in_namespace(Shared* shared, bool sysv) {
+  static const int mounted = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+  if ((sysv ? unshare(CLONE_NEWIPC) : setns(mounted, CLONE_NEWIPC)) != 0) abort();
+  for (int(&ids)[kObjects] : shared->objects)
+    for (int& id : ids)
+      id = -1;
+}
+
 void perform(Shared* shared, const Operation& operation) {
   switch (operation.kind) {
     case Kind::kSpawn:
@@ -113,6 +123,7 @@ void perform(Shared* shared, const Operation& operation) {
     }
     case Kind::kUnlink:
       remove_all(shared);
+      begin_in_namespace(shared, operation.value[0] != 0);
       break;
     default:
       break;
@@ -146,6 +157,7 @@ void run_leader(const char* dir) {
     *set &= ~(1u << kCapSysResource);
   syscall(SYS_capset, &header, sets);
   mount_queues(shared);
+  begin_in_namespace(shared, false);
   const rlimit limit{kMessageQueueBytes, kMessageQueueBytes};
   setrlimit(RLIMIT_MSGQUEUE, &limit);
   keep_at(800, open("/dev/null", O_RDWR));

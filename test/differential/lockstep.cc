@@ -1,6 +1,9 @@
 #include "differential/lockstep.h"
 
+#include <sys/ipc.h>
 #include <time.h>
+
+#include "differential/sysv_operation.h"
 
 namespace mqueuefs::differential {
 namespace {
@@ -42,16 +45,24 @@ bool World::allows(const Operation& operation) const {
       return process.alive;
     case Kind::kSignal:
       return exists(operation.actor) && (operation.value[0] == 0 || may_restart(operation.actor));
+    // Who waits in these two calls looks again by himself when he is woken, so who of several is first is the
+    // scheduler's choice in the kernel.
+    case Kind::kMsgsnd:
+      return is_ready(operation.actor) &&
+             ((operation.value[3] & IPC_NOWAIT) != 0 || count_blocked_in({Kind::kMsgsnd}) == 0);
+    case Kind::kMsgctl:
+      return is_ready(operation.actor) &&
+             (!sets_queue(operation) || count_blocked_in({Kind::kMsgsnd, Kind::kMsgrcv}) <= 1);
     default:
       return is_ready(operation.actor);
   }
 }
 
-bool Lockstep::begin() {
+bool Lockstep::begin(bool sysv) {
   world_ = {};
   step_ = 0;
   for (Sandbox* sandbox : {oracle_, subject_})
-    if (sandbox != nullptr && !(sandbox->reset() && sandbox->lead(Kind::kSpawn, 0, 0))) return false;
+    if (sandbox != nullptr && !(sandbox->reset(sysv) && sandbox->lead(Kind::kSpawn, 0, 0))) return false;
   world_.processes[0].alive = true;
   return true;
 }
@@ -61,12 +72,15 @@ Lockstep::Begun Lockstep::start(Sandbox& sandbox, const Operation& o) {
     case Kind::kSpawn:
       return {sandbox.lead(Kind::kSpawn, 0, o.other)};
     case Kind::kKill:
-      return {sandbox.lead(Kind::kKill, 0, o.actor / kMaxThreads)};
+      // A daemon must have heard of it, too.
+      return {sandbox.lead(Kind::kKill, 0, o.actor / kMaxThreads) &&
+              (&sandbox != subject_ || sandbox.lead(Kind::kList, 0, 0))};
     case Kind::kSignal:
       return {sandbox.lead(Kind::kSignal, o.actor, 0, o.value[0])};
     case Kind::kExit:
       sandbox.post(o.actor, o, static_cast<uint32_t>(step_));
-      return {sandbox.lead(Kind::kExit, 0, o.actor / kMaxThreads)};
+      return {sandbox.lead(Kind::kExit, 0, o.actor / kMaxThreads) &&
+              (&sandbox != subject_ || sandbox.lead(Kind::kList, 0, 0))};
     case Kind::kTakeSignals:
       // They may be on their way where a daemon sends them: it has sent them once it answers this.
       if (&sandbox == subject_ && !sandbox.lead(Kind::kList, 0, 0)) return {false};
@@ -181,11 +195,22 @@ void Lockstep::update_world(const Operation& o, const Outcomes& outcomes) {
       if (o.slot < kSlots) process.open[o.slot] = false;
       break;
     default:
-      if (may_block(o.kind) && outcomes.count(o.actor) == 0) world_.blocked[o.actor] = true;
+      if (may_block(o.kind) && outcomes.count(o.actor) == 0) {
+        world_.blocked[o.actor] = true;
+        world_.blocked_in[o.actor] = o.kind;
+      }
       break;
   }
   for (const auto& [actor, outcome] : outcomes)
     world_.blocked[actor] = false;
+  const bool done = found != outcomes.end() && found->second.rfind("-1", 0) != 0;
+  if (is_sysv(o.kind) && o.slot < kObjects && done) {
+    if (makes_object(o.kind)) world_.objects[sort_of(o.kind)][o.slot] = true;
+    if (removes_object(o)) world_.objects[sort_of(o.kind)][o.slot] = false;
+  }
+  if (o.kind == Kind::kShmat && done) process.attached[o.other] = true;
+  if (o.kind == Kind::kShmdt) process.attached[o.other] = false;
+  if (o.kind == Kind::kExec) std::fill(std::begin(process.attached), std::end(process.attached), false);
   switch (o.kind) {
     case Kind::kOpen:
     case Kind::kOpenFile:

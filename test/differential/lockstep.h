@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <optional>
@@ -22,9 +23,12 @@ struct World {
   struct Process {
     bool alive = false, has_second_thread = false;
     bool open[kSlots] = {};
+    bool attached[kAttachments] = {};
   };
   Process processes[kMaxProcesses];
   bool blocked[kActors] = {};
+  Kind blocked_in[kActors] = {};
+  bool objects[3][kObjects] = {};  ///< what has an id, by Sort
   /// Somebody is blocked, and since then a call may have changed what his own would do if it began now.
   bool disturbed = false;
 
@@ -36,6 +40,13 @@ struct World {
   /// then; the emulation's goes on (mqueuefs(5)). Where that is the same.
   bool may_restart(int actor) const {
     return !blocked[actor] || (!disturbed && std::count(std::begin(blocked), std::end(blocked), true) == 1);
+  }
+  int count_blocked_in(std::initializer_list<Kind> kinds) const {
+    int count = 0;
+    for (int actor = 0; actor < kActors; ++actor)
+      for (const Kind kind : kinds)
+        if (blocked[actor] && blocked_in[actor] == kind) ++count;
+    return count;
   }
   bool is_ready(int actor) const { return exists(actor) && !blocked[actor]; }
   /// A step that makes no sense now is left out (after others were cut away).
@@ -57,7 +68,8 @@ class Lockstep {
   Lockstep(Sandbox* oracle, Sandbox* subject) : oracle_(oracle), subject_(subject) {}
 
   /// From nothing: no process but process 0, no queue. False: a sandbox does not answer.
-  bool begin();
+  /// `sysv`: for a program of System V IPC.
+  bool begin(bool sysv);
   /// One step on both. The outcomes of the oracle are in `outcomes`.
   std::optional<Difference> step(const Operation& operation, Outcomes& outcomes);
   /// One step on the subject, held to `expected`.

@@ -1,4 +1,4 @@
-// differential: random programs of message queue calls, on the kernel and on the emulation, step by step.
+// differential: random programs of message queue calls or of System V IPC, on the kernel and on the emulation, step by step.
 //
 // Exit codes: 0 no difference; 1 a difference, printed as a short program; 2 usage; 77 can't run here.
 #include <signal.h>
@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -35,6 +36,7 @@ struct Options {
   std::string record, replay;
   long programs = 200;  // to record
   std::set<std::string> without;
+  Calls calls = Calls::kBoth;
   bool self_test = false, keep_going = false, verbose = false;
 };
 
@@ -62,10 +64,10 @@ class Tester {
 
   // A new program of this seed.
   Run generate(uint64_t seed, RecordedProgram* recorded = nullptr) {
-    Generator generator(seed, options_.without);
+    Generator generator(seed, options_.calls, options_.without);
     Run run;
     Lockstep lockstep(oracle_.get(), subject_.get());
-    if (!begin(lockstep, run)) return run;
+    if (!begin(lockstep, run, generator.is_of_sysv())) return run;
     while (run.program.size() < options_.steps && !run.difference) {
       const Operation operation = generator.next(lockstep.world());
       run.program.push_back(operation);
@@ -82,7 +84,7 @@ class Tester {
   Run repeat(const Program& program) {
     Run run;
     Lockstep lockstep(oracle_.get(), subject_.get());
-    if (!begin(lockstep, run)) return run;
+    if (!begin(lockstep, run, is_sysv(program))) return run;
     for (const Operation& operation : program) {
       if (run.difference) break;
       if (!lockstep.world().allows(operation)) continue;
@@ -97,7 +99,8 @@ class Tester {
   Run replay(const RecordedProgram& recorded) {
     Run run;
     Lockstep lockstep(nullptr, subject_.get());
-    if (!begin(lockstep, run)) return run;
+    const bool sysv = std::ranges::any_of(recorded.steps, [](const auto& step) { return is_sysv(step.operation.kind); });
+    if (!begin(lockstep, run, sysv)) return run;
     for (const RecordedStep& step : recorded.steps) {
       if (run.difference) break;
       run.program.push_back(step.operation);
@@ -135,8 +138,8 @@ class Tester {
     return true;
   }
 
-  bool begin(Lockstep& lockstep, Run& run) {
-    if (lockstep.begin()) return true;
+  bool begin(Lockstep& lockstep, Run& run, bool sysv) {
+    if (lockstep.begin(sysv)) return true;
     run.difference = {0, "a sandbox does not answer"};
     finish(run);
     return false;
@@ -228,6 +231,7 @@ int self_test(Options options) {
     if (run(options, tester) != 0) return 1;
   }
   options.subject = TargetKind::kBroken;
+  options.calls = Calls::kPosix;
   Tester tester(options);
   if (!tester.start(true, true)) return kCannotRun;
   for (uint64_t seed = options.seed; seed < options.seed + 200; ++seed) {
@@ -251,11 +255,21 @@ bool parse_target(const char* text, TargetKind& target) {
   return false;
 }
 
+bool parse_calls(const char* text, Calls& calls) {
+  constexpr const char* kNames[] = {"posix", "sysv", "both"};
+  for (size_t i = 0; i < std::size(kNames); ++i) {
+    if (strcmp(text, kNames[i]) != 0) continue;
+    calls = static_cast<Calls>(i);
+    return true;
+  }
+  return false;
+}
+
 int usage() {
   fprintf(stderr,
           "usage: differential [--oracle TARGET] [--subject TARGET] [--seed N] [--operations N] [--seconds "
           "N] [--steps N]\n"
-          "                    [--without KIND,...] [--keep-going] [--verbose]\n"
+          "                    [--calls posix|sysv|both] [--without KIND,...] [--keep-going] [--verbose]\n"
           "       differential --record FILE [--programs N] [--seed N]\n"
           "       differential --replay FILE [--subject TARGET]\n"
           "       differential --self-test\n"
@@ -293,6 +307,8 @@ int run_main(int argc, char** argv) {
       options.record = value;
     } else if (option == "--replay") {
       options.replay = value;
+    } else if (option == "--calls") {
+      if (!parse_calls(value, options.calls)) return usage();
     } else if (option == "--without") {
       std::istringstream kinds(value);
       for (std::string kind; std::getline(kinds, kind, ',');)
@@ -302,6 +318,8 @@ int run_main(int argc, char** argv) {
     }
     if (takes_value) ++i;
   }
+  // libmqueuefs has no calls of System V IPC.
+  if (options.subject == TargetKind::kLibrary || options.oracle == TargetKind::kLibrary) options.calls = Calls::kPosix;
   setvbuf(stdout, nullptr, _IOLBF, 0);
   if (options.self_test) return self_test(options);
   Tester tester(options);

@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <iterator>
 #include <sstream>
+
+#include "differential/sysv_operation.h"
 
 namespace mqueuefs::differential {
 namespace {
@@ -11,8 +14,10 @@ namespace {
 constexpr const char* kKindNames[] = {
     "open",     "open_file", "mq_close", "close",        "dup",     "dup2",     "unlink", "unlink_file",
     "send",     "timedsend", "receive",  "timedreceive", "getattr", "setattr",  "notify", "take_signals",
-    "nonblock", "cloexec",   "fstat",    "chmod",        "list",    "setfsuid", "nice",   "spawn",
-    "fork",     "thread",    "exec",     "exit",         "kill",    "signal"};
+    "nonblock", "cloexec",   "fstat",    "chmod",        "list",    "setfsuid", "nice",
+    "msgget",   "msgsnd",    "msgrcv",   "msgctl",       "semget",  "semop",    "semctl", "shmget",
+    "shmat",    "shmdt",     "shmctl",   "seteuid",      "spawn",   "fork",     "thread", "exec",
+    "exit",     "kill",      "signal"};
 static_assert(std::size(kKindNames) == static_cast<size_t>(Kind::kKinds));
 
 constexpr const char* kTimeoutNames[] = {"NULL",     "past",    "in_3_ms",  "far",
@@ -118,6 +123,19 @@ std::string call_text(const Operation& o) {
       return "setfsuid(" + number(0) + ");";
     case Kind::kNice:
       return "setpriority(PRIO_PROCESS, 0, " + number(0) + ");";
+    case Kind::kMsgget:
+    case Kind::kMsgsnd:
+    case Kind::kMsgrcv:
+    case Kind::kMsgctl:
+    case Kind::kSemget:
+    case Kind::kSemop:
+    case Kind::kSemctl:
+    case Kind::kShmget:
+    case Kind::kShmat:
+    case Kind::kShmdt:
+    case Kind::kShmctl:
+    case Kind::kSeteuid:
+      return sysv_call_text(o);
     case Kind::kSpawn:
       return "/* the tester starts process " + std::to_string(o.other) + " */";
     case Kind::kFork:
@@ -141,14 +159,20 @@ std::string call_text(const Operation& o) {
 
 }  // namespace
 
+bool is_sysv(const Program& program) {
+  return std::ranges::any_of(program, [](const Operation& operation) { return is_sysv(operation.kind); });
+}
+
 bool may_block(Kind kind) {
-  return kind == Kind::kSend || kind == Kind::kTimedSend || kind == Kind::kReceive ||
+  return kind == Kind::kMsgsnd || kind == Kind::kMsgrcv || kind == Kind::kSemop || kind == Kind::kSend || kind == Kind::kTimedSend || kind == Kind::kReceive ||
          kind == Kind::kTimedReceive;
 }
 
 bool ends_soon(const Operation& operation) {
-  return (operation.kind == Kind::kTimedSend || operation.kind == Kind::kTimedReceive) &&
-         operation.value[3] == kSoon;
+  const bool timed = operation.kind == Kind::kTimedSend || operation.kind == Kind::kTimedReceive;
+  // A timeout of no time may be slept, too.
+  return (timed && operation.value[3] == kSoon) ||
+         (operation.kind == Kind::kSemop && (operation.value[3] == kSoon || operation.value[3] == kPast));
 }
 
 const std::vector<NameEntry>& names() {

@@ -4,6 +4,9 @@
 // kMaxThreads + thread. A process has kSlots places for descriptors; numbers from kMinusOne on stand for
 // things that are no queue. Names, attributes, timeouts and signals are numbers too, of the tables in
 // operation.cc. So a program is a list of small numbers: it can be cut down, recorded and replayed.
+//
+// A program is either of POSIX message queues or of System V IPC (sysv_operation.h): those have kObjects places for
+// ids of each kind, shared by all processes, and each process kAttachments places for addresses.
 #pragma once
 
 #include <mqueue.h>
@@ -21,6 +24,9 @@ inline constexpr int kSlots = 6;
 
 /// Descriptors that are no queue: -1, one that is not open, /dev/null, the mounted directory, a pipe.
 enum Special : int { kMinusOne = kSlots, kNotOpen, kDevNull, kDirectory, kPipe, kDescriptors };
+
+inline constexpr int kObjects = 3;
+inline constexpr int kAttachments = 3;
 
 enum class Kind : int {
   kOpen,          // name flags mode attributes -> slot     mq_open
@@ -46,6 +52,19 @@ enum class Kind : int {
   kList,          //                                        the directory
   kSetFsuid,      // user
   kNice,          // nice
+  // System V IPC; sysv_operation.h has the tables.
+  kMsgget,   // slot name flags                        -> slot
+  kMsgsnd,   // slot type size pointer flags
+  kMsgrcv,   // slot type size - flags
+  kMsgctl,   // slot command number mode
+  kSemget,   // slot name flags, how many              -> slot
+  kSemop,    // slot, how many, operations, -, timeout
+  kSemctl,   // slot, other: semnum; command value mode
+  kShmget,   // slot name flags size                   -> slot
+  kShmat,    // slot, other: attachment; flags
+  kShmdt,    // other: attachment
+  kShmctl,   // slot command number mode
+  kSeteuid,  // user
   // Steps of the tester itself, on an actor that may be blocked.
   kSpawn,   // process: a fresh one
   kFork,    // process
@@ -67,6 +86,12 @@ struct Operation {
 };
 
 using Program = std::vector<Operation>;
+
+/// Of System V IPC, or only of use with it.
+constexpr bool is_sysv(Kind kind) {
+  return kind >= Kind::kMsgget && kind <= Kind::kSeteuid;
+}
+bool is_sysv(const Program& program);
 
 /// May put the caller to sleep.
 bool may_block(Kind kind);

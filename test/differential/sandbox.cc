@@ -186,12 +186,12 @@ bool Sandbox::lead(Kind kind, int actor, int other, int64_t value) {
   return true;
 }
 
-bool Sandbox::reset() {
+bool Sandbox::reset(bool sysv) {
   for (int process = 0; process < kMaxProcesses; ++process)
     if (shared_->processes[process].pid > 0 && !lead(Kind::kKill, 0, process)) return false;
   for (Slot& slot : shared_->slots)
     slot.done = slot.posted.load();
-  return lead(Kind::kUnlink, 0, 0);
+  return lead(Kind::kUnlink, 0, 0, sysv ? 1 : 0);
 }
 
 }  // namespace mqueuefs::differential

@@ -43,7 +43,7 @@ class Sandbox {
   /// Steps of the leader; false: it does not answer.
   bool lead(Kind kind, int actor, int other, int64_t value = 0);
   /// All processes ended, all queues gone.
-  bool reset();
+  bool reset(bool sysv);
   int pid_of(int process) const { return shared_->processes[process].pid; }
 
  private:
