@@ -343,6 +343,18 @@ TEST_F(SysvMemory, DetachingWhatIsNotAttachedIsEinval) {
   });
 }
 
+TEST_F(SysvMemory, DetachingNothingChangesNothing) {
+  in_new_ipc_namespace([] {
+    const int id = new_memory(kPage);
+    EXPECT_ERRNO(EINVAL, shmdt(nullptr));
+    EXPECT_ERRNO(EINVAL, shmdt(reinterpret_cast<void*>(1)));
+    ASSERT_OK(attach(id));
+    EXPECT_ERRNO(EINVAL, shmdt(nullptr));
+    EXPECT_EQ(1u, attached_to(id));
+    run_in_child([&] { EXPECT_EQ(2u, attached_to(id)) << "inherited all the same"; });
+  });
+}
+
 TEST_F(SysvMemory, EachAttachmentCountsAndIsDetachedByItself) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);

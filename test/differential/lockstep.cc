@@ -45,6 +45,9 @@ bool World::allows(const Operation& operation) const {
       return process.alive;
     case Kind::kSignal:
       return exists(operation.actor) && (operation.value[0] == 0 || may_restart(operation.actor));
+    // Threads with effective uids of their own are another matter.
+    case Kind::kSeteuid:
+      return is_ready(operation.actor) && !process.has_second_thread;
     // Who waits in these two calls looks again by himself when he is woken, so who of several is first is the
     // scheduler's choice in the kernel.
     case Kind::kMsgsnd:
