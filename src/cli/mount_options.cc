@@ -57,6 +57,10 @@ bool apply(std::string_view word, MountOptions& options) {
     options.remount = true;
     return true;
   }
+  if (word == "view=proc") {
+    options.flags |= control::kMountProcView;
+    return true;
+  }
   if (word.starts_with("ns=") && word.size() > 3) {
     options.namespace_name = word.substr(3);
     return true;

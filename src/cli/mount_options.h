@@ -10,7 +10,7 @@ namespace mqueuefs::cli {
 /// What the options come to.
 struct MountOptions {
   std::string namespace_name;  ///< ns=NAME; empty: the mounter's own
-  uint32_t flags = 0;          ///< control::MountFlags
+  uint32_t flags = 0;          ///< control::MountFlags; view=proc is one of them
   bool remount = false;
 };
 

@@ -72,12 +72,13 @@ Status mount_namespace(Connection& connection, const char* namespace_name, const
   }
   control::AdoptMount adopt{};
   adopt.target = request.target;
+  adopt.flags = flags;
   return mount_by_fusermount(connection, adopt, source, dir, flags);
 }
 
 Status remount_namespace(Connection& connection, const char* namespace_name, const char* dir, uint32_t flags) {
   if (syscall(SYS_mount, nullptr, dir, nullptr, MS_REMOUNT | mount_flags_of(flags), nullptr) == 0) return {};
-  if (errno != EPERM) return last_error("remount");
+  if (errno != EPERM || (flags & control::kMountProcView) != 0) return last_error("remount");
   control::Remount request{};
   if (const Status named = set_name(request.target.name, namespace_name); !named) return named.error();
   request.read_only = flags & control::kMountReadOnly ? 1 : 0;

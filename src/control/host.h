@@ -67,7 +67,8 @@ class Host {
   /// For the namespace's owner. The packet that waits in `socket` brings the /dev/fuse; it is taken from
   /// there in any case unless the reply comes at once. EOPNOTSUPP: this namespace is mounted otherwise;
   /// EINVAL: that is no /dev/fuse; EBUSY: too much of this at once.
-  virtual void adopt_mount(const Caller& caller, std::string_view name, int socket, StatusReply reply) = 0;
+  virtual void adopt_mount(const Caller& caller, std::string_view name, uint32_t flags, int socket,
+                           StatusReply reply) = 0;
   /// The same with a seccomp listener, from whoever has one: its targets' calls are answered with the targets' own
   /// rights. EINVAL: it is none; ENOSPC: the user has as many as he may.
   virtual void adopt_listener(const Caller& caller, int socket, StatusReply reply) = 0;

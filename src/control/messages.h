@@ -87,7 +87,7 @@ struct OpenRoot {
   Announcement announcement;
 };
 
-enum MountFlags : uint32_t { kMountReadOnly = 1, kMountNoSuid = 2, kMountNoExec = 4, kMountNoDev = 8, kMountNoAtime = 16, kMountStrictAtime = 32 };
+enum MountFlags : uint32_t { kMountReadOnly = 1, kMountNoSuid = 2, kMountNoExec = 4, kMountNoDev = 8, kMountNoAtime = 16, kMountStrictAtime = 32, kMountProcView = 64 };
 
 struct Mount {
   Selector target;
@@ -98,6 +98,8 @@ struct Mount {
 
 struct AdoptMount {
   Selector target;
+  uint32_t flags;  ///< MountFlags, of which kMountProcView counts
+  uint32_t reserved;
 };
 
 /// A filter of seccomp(2) notifies this descriptor of mq_* calls: the daemon answers them until nobody carries the

@@ -235,7 +235,7 @@ void Connection::adopt(std::span<std::byte> buffer) {
     const auto request = parse<AdoptMount>(body);
     const auto name = request ? text_of(request->target.name) : std::nullopt;
     if (!name) return refuse(EPROTO);
-    server_.host_.adopt_mount(*caller, *name, socket_.get(), answer);
+    server_.host_.adopt_mount(*caller, *name, request->flags, socket_.get(), answer);
   }
   *at_once = false;
 }

@@ -18,6 +18,7 @@
 #include "daemon/notification_delivery.h"
 #include "daemon/proc_files.h"
 #include "daemon/proc_text.h"
+#include "daemon/proc_view.h"
 
 namespace mqueuefs::daemon {
 namespace {
@@ -50,7 +51,8 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
                .use_peer_pidfd = features.peer_pidfd}),
       children_(loop),
       maker_(children_, features, options.work_dir),
-      mounts_(loop, maker_, *this, [this] { look_for_idleness(); }),
+      mounts_(loop, maker_, *this, [this](Namespace& target) { return proc_view_of(target); },
+              [this] { look_for_idleness(); }),
       namespaces_({tasks_, budget_, mapped_segments_, mapped_queues_, &shared_memory_}, options.max_namespaces_per_user,
                   [this](Namespace& freed) {
                     spdlog::info("namespace {} freed", freed.id());
@@ -200,10 +202,11 @@ void DaemonHost::mount(const control::Caller& caller, std::string_view name, con
   mounts_.mount(**found, requester_owner(caller, **found), std::move(request), std::move(reply));
 }
 
-void DaemonHost::adopt_mount(const control::Caller& caller, std::string_view name, int socket,
+void DaemonHost::adopt_mount(const control::Caller& caller, std::string_view name, uint32_t flags, int socket,
                              control::StatusReply reply) {
   const auto found = target(caller, name, Access::kAttach);
   if (!found) return reply(found.error());
+  const auto view = (flags & control::kMountProcView) != 0 ? Mounts::View::kProc : Mounts::View::kQueues;
   if (children_.running() >= kMostChildren) return reply(Error{EBUSY, "helper processes"});
   children_.run(
       [socket](ChildReport& report) {
@@ -216,15 +219,28 @@ void DaemonHost::adopt_mount(const control::Caller& caller, std::string_view nam
         const int fds[] = {device->get()};
         report.succeed(fds);
       },
-      [this, id = (*found)->id(), caller, reply = std::move(reply)](Result<ChildFds> fds) {
+      [this, id = (*found)->id(), caller, view, reply = std::move(reply)](Result<ChildFds> fds) {
         Namespace* const known = namespaces_.by_id(id);
         if (!fds) return reply(fds.error());
         if (known == nullptr) return reply(Error{ESTALE, "the namespace is gone"});
-        const Status adopted = mounts_.adopt(*known, std::move((*fds)[0]));
+        const Status adopted = mounts_.adopt(*known, view, std::move((*fds)[0]));
         if (adopted)
           spdlog::info("namespace {}: a mount by process {} of user {}", id, caller.process, caller.uid);
         reply(adopted);
       });
+}
+
+std::unique_ptr<fuse::TextTree> DaemonHost::proc_view_of(Namespace& target) {
+  const auto& root = target.ipc->superblock()->root();
+  ProcViewSource source;
+  source.find = [this, id = target.id()]() -> ipc::IpcNamespace* {
+    Namespace* const known = namespaces_.by_id(id);
+    return known != nullptr ? known->ipc.get() : nullptr;
+  };
+  source.check_limit = [this](const fuse::TextWriter& writer, std::string_view key, uint64_t value) {
+    return check_ceiling({.process = tasks_.process_of(writer.task), .thread = writer.task, .uid = writer.uid}, key, value);
+  };
+  return make_proc_view(std::move(source), root.uid, root.gid);
 }
 
 void DaemonHost::adopt_listener(const control::Caller& caller, int socket, control::StatusReply reply) {

@@ -70,7 +70,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
                  control::DescriptorReply reply) override;
   void mount(const control::Caller& caller, std::string_view name, control::MountRequest request,
              control::DescriptorReply reply) override;
-  void adopt_mount(const control::Caller& caller, std::string_view name, int socket,
+  void adopt_mount(const control::Caller& caller, std::string_view name, uint32_t flags, int socket,
                    control::StatusReply reply) override;
   void adopt_listener(const control::Caller& caller, int socket, control::StatusReply reply) override;
   void remount(const control::Caller& caller, std::string_view name, bool read_only,
@@ -124,6 +124,9 @@ class DaemonHost final : public control::Host, public fuse::Services {
   bool is_member(const control::Caller& caller, const Namespace& named);
   UniqueFd requester_owner(const control::Caller& caller, const Namespace& target) const;
   control::LimitsReply limits_of(const control::Caller& caller, const Namespace& target) const;
+  /// ERANGE: only an administrator may set a limit so high.
+  Status check_ceiling(const control::Caller& caller, std::string_view key, uint64_t value) const;
+  std::unique_ptr<fuse::TextTree> proc_view_of(Namespace& target);
   control::QueueEntry describe(ipc::QueueInode& queue, const control::Caller& caller);
   void serve_container(const control::Caller& caller, const seccomp::OciState& state, UniqueFd listener);
   bool serves_somebody() const;

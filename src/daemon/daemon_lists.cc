@@ -88,6 +88,11 @@ Result<control::LimitsReply> DaemonHost::limits(const control::Caller& caller, s
   return limits_of(caller, **found);
 }
 
+Status DaemonHost::check_ceiling(const control::Caller& caller, std::string_view key, uint64_t value) const {
+  const bool may = authority_.is_administrator(caller) || !limit_ceilings_.is_exceeded(key, value);
+  return may ? Status() : Error{ERANGE, "the daemon's ceiling"};
+}
+
 Result<control::LimitsReply> DaemonHost::set_limit(const control::Caller& caller, std::string_view name,
                                                    std::string_view key, uint64_t value) {
   // {msg,sem,shm}_next_id are where the limits are (proc(5)), but who restores may set them.
@@ -104,9 +109,7 @@ Result<control::LimitsReply> DaemonHost::set_limit(const control::Caller& caller
   }
   const auto found = target(caller, name, Access::kConfigure);
   if (!found) return found.error();
-  if (!authority_.is_administrator(caller) && limit_ceilings_.is_exceeded(key, value)) {
-    return Error{ERANGE, "the daemon's ceiling"};
-  }
+  if (const Status allowed = check_ceiling(caller, key, value); !allowed) return allowed.error();
   if (const Status set = (*found)->ipc->limits().set(key, value); !set) return set.error();
   return limits_of(caller, **found);
 }

@@ -1,7 +1,7 @@
 // Which of the kernel's superblocks shows which namespace, and their sessions.
 //
-// A namespace has at most one *current* superblock, made when first needed; the descriptor of its root that
-// is kept here is the internal mount. A superblock ends when nobody holds it any more (ENODEV on /dev/fuse),
+// A namespace has at most one *current* superblock of each kind (its queues; what /proc would show of it), made when first
+// needed; the descriptor of its root that is kept here is, for the queues, the internal mount. A superblock ends when nobody holds it any more (ENODEV on /dev/fuse),
 // or at once by `umount -f`: if its namespace lives the next request makes another over the same queues. When
 // a namespace is freed the root is let go, and the session goes on as long as others hold the superblock.
 // Adopted superblocks (mounted by fusermount3 for the client) are never current.
@@ -13,9 +13,11 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -31,8 +33,11 @@ namespace mqueuefs::daemon {
 /// Thread rule: the loop's. Replies may come before a call returns, or much later.
 class Mounts {
  public:
-  /// `ended` is called from the loop after a superblock has ended.
-  Mounts(control::Reactor& reactor, SuperblockMaker& maker, fuse::Services& services,
+  enum class View { kQueues, kProc };
+  using MakeText = std::function<std::unique_ptr<fuse::TextTree>(Namespace& target)>;
+
+  /// `ended` is called from the loop after a superblock has ended. `make_text` makes what View::kProc shows.
+  Mounts(control::Reactor& reactor, SuperblockMaker& maker, fuse::Services& services, MakeText make_text,
          std::function<void()> ended);
   Mounts(const Mounts&) = delete;
   Mounts& operator=(const Mounts&) = delete;
@@ -44,7 +49,7 @@ class Mounts {
   void mount(Namespace& target, UniqueFd owner, control::MountRequest request,
              control::DescriptorReply reply);
   /// EOPNOTSUPP: names are cached for this namespace, so it can't be shown by a second superblock.
-  Status adopt(Namespace& target, UniqueFd fuse_device);
+  Status adopt(Namespace& target, View view, UniqueFd fuse_device);
   void set_read_only(Namespace& target, bool read_only, control::StatusReply reply);
 
   /// The queue that a file of one of these superblocks is; null: it is of none.
@@ -69,10 +74,15 @@ class Mounts {
     std::vector<LiveReply> waiting;  // while it is being made
   };
 
-  void with_superblock(Namespace& target, UniqueFd owner, LiveReply reply);
+  using Key = std::pair<uint64_t, View>;  // namespace id
+
+  void with_superblock(Namespace& target, View view, UniqueFd owner, LiveReply reply);
   void with_root(Namespace& target, UniqueFd owner, LiveReply reply);
-  Result<Live*> start_session(uint64_t namespace_id, const std::shared_ptr<ipc::Superblock>& superblock,
-                              KernelSuperblock made, fuse::Caching caching);
+  using MakeSession = std::function<Result<std::unique_ptr<fuse::Session>>(UniqueFd device)>;
+  /// Of what lives at this moment: the namespace may be freed before its superblock is made.
+  MakeSession session_maker(Namespace& target, View view, fuse::Caching caching);
+  Result<Live*> start_session(const Key& key, const MakeSession& make, KernelSuperblock made, fuse::Caching caching);
+  void let_go(const Key& key);
   void serve(Live& live);
   bool has_ended(const Live& live) const;
   void end(Live& live);
@@ -80,10 +90,11 @@ class Mounts {
   control::Reactor& reactor_;
   SuperblockMaker& maker_;
   fuse::Services& services_;
+  const MakeText make_text_;
   const std::function<void()> ended_;
   std::list<std::unique_ptr<Live>> live_;
   std::unordered_map<uint64_t, Live*> by_device_;
-  std::unordered_map<uint64_t, Current> current_;  // by namespace id
+  std::map<Key, Current> current_;
   size_t making_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "fuse/device.h"
 #include "fuse/node_table.h"
 #include "fuse/open_file.h"
 #include "fuse/session.h"
@@ -17,20 +18,24 @@ inline constexpr double kForever_s = 1e9;
 /// The biggest answer to one READDIR, and what a WRITE may carry before it is refused.
 inline constexpr uint32_t kMaxTransferBytes = 128 * 1024;
 
-class FuseSession final : public Session {
+class FuseSession final : public Session, public ipc::SuperblockObserver {
  public:
   FuseSession(std::shared_ptr<ipc::Superblock> superblock, Services& services, Caching caching);
   ~FuseSession() override;
   Status connect(UniqueFd fuse_device);
 
-  int device() const override { return fuse_session_fd(session_); }
-  bool process() override;
-  const std::shared_ptr<ipc::Superblock>& superblock() const override { return superblock_; }
+  int device() const override { return device_.fd(); }
+  bool process() override { return device_.process(); }
+  const std::shared_ptr<ipc::Superblock>& superblock() const { return superblock_; }
   std::shared_ptr<ipc::QueueInode> find_queue(uint64_t inode) override {
     const Node* node = nodes_.find(inode);
     return node != nullptr ? node->queue : nullptr;
   }
-  SessionCounters counters() const override { return counters_; }
+  SessionCounters counters() const override {
+    SessionCounters counters = counters_;
+    counters.requests = device_.requests();
+    return counters;
+  }
 
   void attributes_changed(ipc::QueueInode& queue) override;
   void readiness_changed(ipc::QueueInode& queue) override;
@@ -68,10 +73,10 @@ class FuseSession final : public Session {
   const std::shared_ptr<ipc::Superblock> superblock_;
   Services& services_;
   const Caching caching_;
-  fuse_session* session_ = nullptr;
   NodeTable nodes_;
   OpenFiles files_;
   SessionCounters counters_;
+  Device device_;  // last: nothing asks when the rest is gone
 };
 
 /// 0: `name` may be the name of a queue; else ENAMETOOLONG: FUSE itself lets longer ones through (SPEC A7).

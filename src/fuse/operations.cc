@@ -4,7 +4,6 @@
 #include <cerrno>
 
 namespace mqueuefs::fuse {
-namespace {
 
 // What Linux's mqueue has no inode operation for: the VFS answers EPERM after its own checks (EEXIST, EACCES,
 // EXDEV, ENOTDIR ...), which it makes for us too before it asks (SPEC A5, A6).
@@ -23,6 +22,8 @@ void refuse_link(fuse_req_t request, fuse_ino_t, fuse_ino_t, const char*) {
 void refuse_rename(fuse_req_t request, fuse_ino_t, const char*, fuse_ino_t, const char*, unsigned) {
   fuse_reply_err(request, EPERM);
 }
+
+namespace {
 
 // What mqueue has no file operation for (SPEC B5): see ksys_write and vfs_fsync_range.
 void refuse_write(fuse_req_t request, fuse_ino_t, const char*, size_t, off_t, fuse_file_info*) {

@@ -10,6 +10,14 @@ namespace mqueuefs::fuse {
 /// Which request goes where, and why those that are missing are missing.
 extern const fuse_lowlevel_ops kOperations;
 
+// operations.cc: EPERM
+void refuse_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name);
+void refuse_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode);
+void refuse_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name);
+void refuse_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t parent, const char* name);
+void refuse_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+                   const char* new_name, unsigned flags);
+
 // connection (session.cc)
 void on_init(void* session, fuse_conn_info* connection);
 

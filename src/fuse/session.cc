@@ -7,7 +7,6 @@
 // must not be.
 #include "fuse/session.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cstring>
@@ -20,17 +19,6 @@
 #include "fuse/operations.h"
 
 namespace mqueuefs::fuse {
-namespace {
-
-// What is read from any session of this thread. One for all: a thousand sessions would have a gigabyte of
-// them. libfuse allocates it when it is first used, by a session before INIT, which is when its size is
-// greatest.
-thread_local fuse_buf receive_buffer{};
-
-void drop_log(fuse_log_level, const char*, va_list) {}
-
-}  // namespace
-
 Result<std::unique_ptr<Session>> Session::create(UniqueFd fuse_device,
                                                  std::shared_ptr<ipc::Superblock> superblock,
                                                  Services& services, Caching caching) {
@@ -53,29 +41,10 @@ FuseSession::~FuseSession() {
     if (file.registrant != 0) file.queue->process_closed(file.registrant);
     file.queue->close_handle();
   }
-  if (session_ != nullptr) fuse_session_destroy(session_);  // closes the device
 }
 
 Status FuseSession::connect(UniqueFd fuse_device) {
-  // libfuse would write to stderr, of which a daemon has none.
-  fuse_set_log_func(drop_log);
-
-  const int flags = fcntl(fuse_device.get(), F_GETFL);
-  if (flags < 0 || fcntl(fuse_device.get(), F_SETFL, flags | O_NONBLOCK) < 0) return last_error("fcntl");
-
-  char program[] = "mqueuefs";
-  char* arguments[] = {program, nullptr};
-  fuse_args args = FUSE_ARGS_INIT(1, arguments);
-  session_ = fuse_session_new(&args, &kOperations, sizeof(kOperations), this);
-  fuse_opt_free_args(&args);
-  // Each libfuse session takes a key of pthread_key_create(3), of which a process has 1,024: the likely
-  // reason.
-  if (session_ == nullptr) return Error{EMFILE, "fuse_session_new"};
-
-  const std::string device = "/dev/fd/" + std::to_string(fuse_device.get());
-  if (fuse_session_mount(session_, device.c_str()) != 0) return Error{EIO, "fuse_session_mount"};
-  fuse_device.release();
-  return {};
+  return device_.connect(std::move(fuse_device), kOperations, this);
 }
 
 void on_init(void*, fuse_conn_info* connection) {
@@ -94,21 +63,10 @@ void on_init(void*, fuse_conn_info* connection) {
   connection->time_gran = 1'000'000'000;  // SPEC B10
 }
 
-// One request a turn. A caller waits for his answer before he asks again, so a second read would mostly find
-// nothing, at the price of one more system call; and a busy namespace does not starve the others.
-bool FuseSession::process() {
-  const int received = fuse_session_receive_buf(session_, &receive_buffer);
-  if (received == -EINTR || received == -EAGAIN || received == -ENOMEM) return true;
-  if (received <= 0) return false;  // ENODEV has made it 0; nothing else can be mended by another read
-  ++counters_.requests;
-  fuse_session_process_buf(session_, &receive_buffer);
-  return fuse_session_exited(session_) == 0;
-}
-
 void FuseSession::attributes_changed(ipc::QueueInode& queue) {
   Node* node = nodes_.find(queue.inode());
   if (node == nullptr || !std::exchange(node->attributes_cached, false)) return;
-  fuse_lowlevel_notify_inval_inode(session_, queue.inode(), -1, 0);
+  fuse_lowlevel_notify_inval_inode(device_.session(), queue.inode(), -1, 0);
 }
 
 void FuseSession::readiness_changed(ipc::QueueInode& queue) {

@@ -1,4 +1,4 @@
-// One FUSE connection: a superblock of the kernel's that shows an ipc::Superblock.
+// One FUSE connection: a superblock of the kernel's that shows an ipc::Superblock, or a tree of text.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "fuse/text_tree.h"
 #include "ipc/held_queue.h"
 #include "ipc/superblock.h"
 
@@ -55,12 +56,14 @@ struct SessionCounters {
 
 /// Thread rule: the loop's. Owns /dev/fuse and the open handles of its kernel superblock; when the connection
 /// ends (unmounted everywhere, or umount -f) all of them are closed as if by their owners.
-class Session : public ipc::SuperblockObserver {
+class Session {
  public:
   /// `fuse_device` is a /dev/fuse that is mounted already. EMFILE, ENOMEM, or what libfuse makes of it (EIO).
   static Result<std::unique_ptr<Session>> create(UniqueFd fuse_device,
                                                  std::shared_ptr<ipc::Superblock> superblock,
                                                  Services& services, Caching caching);
+  /// The same for text.
+  static Result<std::unique_ptr<Session>> create(UniqueFd fuse_device, std::unique_ptr<TextTree> tree);
   virtual ~Session() = default;
 
   /// To be polled for input; non-blocking.
@@ -70,9 +73,8 @@ class Session : public ipc::SuperblockObserver {
   /// destroy the session.
   virtual bool process() = 0;
 
-  virtual const std::shared_ptr<ipc::Superblock>& superblock() const = 0;
   /// The queue that the kernel knows by this inode (what st_ino says), or null.
-  virtual std::shared_ptr<ipc::QueueInode> find_queue(uint64_t inode) = 0;
+  virtual std::shared_ptr<ipc::QueueInode> find_queue(uint64_t) { return nullptr; }
   virtual SessionCounters counters() const = 0;
 };
 

@@ -35,6 +35,12 @@ TEST(ParseMountOptions, TakesTheNamespaceAndRemount) {
   EXPECT_TRUE(options.remount);
 }
 
+TEST(ParseMountOptions, TakesTheView) {
+  EXPECT_EQ(parsed("ro,view=proc").flags, control::kMountReadOnly | control::kMountProcView);
+  MountOptions options;
+  EXPECT_EQ(parse_mount_options("view=sysfs", false, options), "view=sysfs");
+}
+
 TEST(ParseMountOptions, AcceptsWhatFstabHas) {
   const MountOptions options =
       parsed("defaults,_netdev,nofail,noauto,user=me,users,x-systemd.automount,X-mount.mkdir=0755,comment=a b,,");
