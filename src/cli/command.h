@@ -23,6 +23,7 @@ struct Program {
 
 void add_create(Program& program);
 void add_daemon(Program& program);
+void add_doctor(Program& program);
 void add_enter(Program& program);
 void add_ipc(Program& program);
 void add_limits(Program& program);
@@ -42,5 +43,8 @@ void add_unshare(Program& program);
 /// The --ns option that commands on queues share; $MQUEUEFS_NS is its default.
 void add_ns_option(CLI::App& command, std::string& namespace_name);
 void add_json_option(CLI::App& command, bool& json);
+
+/// What --version prints; tries what `doctor` does.
+std::string version_lines();
 
 }  // namespace mqueuefs::cli

@@ -15,27 +15,10 @@
 #include "cli/connect.h"
 #include "cli/new_namespace.h"
 #include "cli/output.h"
-
-#ifndef MQUEUEFS_LIBDIR
-#define MQUEUEFS_LIBDIR "/usr/lib"
-#endif
+#include "cli/preload_library.h"
 
 namespace mqueuefs::cli {
 namespace {
-
-constexpr const char* kLibrary = "libmqueuefs-preload.so";
-
-// The library that belongs to this very program: in its build directory, or beside bin/ in lib/, or where it was
-// to be installed.
-std::optional<std::string> find_library() {
-  std::error_code ignored;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (const auto& place : {program.parent_path() / "preload" / kLibrary, std::filesystem::path(MQUEUEFS_LIBDIR) / kLibrary,
-                            program.parent_path() / "lib" / kLibrary}) {
-    if (access(place.c_str(), R_OK) == 0) return place.string();
-  }
-  return std::nullopt;
-}
 
 // As execvp(3) looks for it; empty: not there, which is exec's to report.
 std::string find_command(const std::string& command) {
@@ -85,17 +68,17 @@ std::optional<std::string> why_not_preloadable(std::string path) {
       continue;
     }
     if (static_cast<size_t>(size) < sizeof(Elf64_Ehdr) || memcmp(first, ELFMAG, SELFMAG) != 0) return std::nullopt;
-    if (changes_identity(path.c_str(), status)) return "it changes its user, group or capabilities when it starts";
+    if (changes_identity(path.c_str(), status)) return "it changes its user, group or capabilities when it starts; run it as that user already";
     Elf64_Ehdr header;
     memcpy(&header, first, sizeof header);
     Elf64_Ehdr own{};
     const UniqueFd self(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     if (read(self.get(), &own, sizeof own) != static_cast<ssize_t>(sizeof own)) return std::nullopt;
     if (header.e_ident[EI_CLASS] != own.e_ident[EI_CLASS] || header.e_machine != own.e_machine) {
-      return "it is for another kind of processor than this library";
+      return "it is for another kind of processor than this library; install mqueuefs of that kind beside this one";
     }
     const bool dynamic = own.e_ident[EI_CLASS] == ELFCLASS64 ? has_interpreter<Elf64_Ehdr, Elf64_Phdr>(file.get(), header) : true;
-    if (!dynamic) return "it is statically linked";
+    if (!dynamic) return "it is statically linked; use mqueuefs run --via seccomp";
     return std::nullopt;
   }
   return std::nullopt;
@@ -124,8 +107,8 @@ int run(const Run& what) {
   if (const auto reason = why_not_preloadable(command); reason && !command.empty()) {
     return fail("run: preload can't act on " + printable(what.command.front()) + ": " + *reason);
   }
-  const auto library = find_library();
-  if (!library) return fail(std::string("run: ") + kLibrary + " is not installed (ENOENT)");
+  const auto library = find_preload_library();
+  if (!library) return fail("run: libmqueuefs-preload.so is not installed; use --via seccomp (ENOENT)");
   const char* before = getenv("LD_PRELOAD");
   setenv("LD_PRELOAD", (*library + (before != nullptr && *before != '\0' ? std::string(":") + before : "")).c_str(), 1);
   // The library starts a daemon if it finds none: this one.

@@ -6,7 +6,6 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +13,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,7 +23,9 @@
 #include "daemon/daemon_host.h"
 #include "daemon/event_loop.h"
 #include "daemon/features.h"
+#include "daemon/privileges.h"
 #include "daemon/proc_files.h"
+#include "daemon/service_manager.h"
 #include "daemon/socket_place.h"
 
 namespace mqueuefs::daemon {
@@ -52,21 +51,6 @@ class ReadyLine {
  private:
   UniqueFd fd_;
 };
-
-void tell_service_manager(const char* state) {
-  // sd_notify(3) without its library.
-  const char* path = getenv("NOTIFY_SOCKET");
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path == nullptr || strlen(path) < 2 || strlen(path) >= sizeof address.sun_path) return;
-  const size_t length = strlen(path);
-  memcpy(address.sun_path, path, length);
-  if (path[0] == '@') address.sun_path[0] = '\0';
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket) return;
-  sendto(socket.get(), state, strlen(state), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
-         static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
-}
 
 void start_log(const DaemonOptions& options) {
   std::shared_ptr<spdlog::logger> logger;
@@ -159,7 +143,18 @@ Result<ipc::Limits> parse_ceilings(const std::vector<std::string>& texts) {
   return ceilings;
 }
 
-Status serve(const DaemonOptions& options, const ipc::Limits& ceilings, const Features& features, SocketPlace& place, ReadyLine& ready) {
+Status listen_for_containers(const DaemonOptions& options, const SocketPlace& place, DaemonHost& host) {
+  const std::string containers =
+      options.oci_socket_path.empty() ? oci_socket_path(place.path()) : options.oci_socket_path;
+  if (const Status listening = host.listen_for_containers(containers); !listening) {
+    if (!options.oci_socket_path.empty()) return listening;
+    spdlog::warn("no socket for containers at {}: {}", containers, strerror(listening.code()));
+  }
+  return {};
+}
+
+Status serve(const DaemonOptions& options, const ipc::Limits& ceilings, const Features& features, SocketPlace& place,
+             UniqueFd containers_socket, ReadyLine& ready) {
   auto loop = EventLoop::create();
   if (!loop) return loop.error();
   Signals signals;
@@ -171,11 +166,11 @@ Status serve(const DaemonOptions& options, const ipc::Limits& ceilings, const Fe
                    .limit_ceilings = ceilings,
                    .work_dir = place.directory()});
   if (const Status listening = host.listen(place.release_socket()); !listening) return listening;
-  const std::string containers =
-      options.oci_socket_path.empty() ? oci_socket_path(place.path()) : options.oci_socket_path;
-  if (const Status listening = host.listen_for_containers(containers); !listening) {
-    if (!options.oci_socket_path.empty()) return listening.error();
-    spdlog::warn("no socket for containers at {}: {}", containers, strerror(listening.code()));
+  if (containers_socket) {
+    if (const Status listening = host.listen_for_containers(std::move(containers_socket)); !listening)
+      return listening.error();
+  } else if (const Status listening = listen_for_containers(options, place, host); !listening) {
+    return listening;
   }
   if (options.on_demand) host.leave_when_idle([&loop] { (*loop)->stop(); });
   ready.say("ready");
@@ -199,18 +194,24 @@ int run_daemon(const DaemonOptions& options) {
     return 1;
   };
   start_log(options);
+  auto handed_over = take_handed_over();
+  if (!handed_over) return fail(handed_over.error());
   leave_ipc_namespace();
   leave_mount_namespace();
   raise_descriptor_limit();
   Features features = detect_features();
   if (const Status removed = remove_features(features, options.without); !removed)
     return fail(removed.error());
+  if (const Status dropped = drop_other_capabilities(features); !dropped) return fail(dropped.error());
   const auto ceilings = parse_ceilings(options.max_limits);
   if (!ceilings) return fail(ceilings.error());
   SocketPlace place;
-  const auto taken = place.take(options.socket_path.empty() ? default_socket_path() : options.socket_path);
-  if (!taken) return fail(taken.error());
-  if (*taken == SocketPlace::Found::kServed) {
+  if (handed_over->control) {
+    if (const Status taken = place.take_over(std::move(handed_over->control)); !taken) return fail(taken.error());
+  } else if (const auto taken = place.take(options.socket_path.empty() ? default_socket_path() : options.socket_path);
+             !taken) {
+    return fail(taken.error());
+  } else if (*taken == SocketPlace::Found::kServed) {
     if (!options.on_demand) return fail(Error{EADDRINUSE, "another daemon listens there"});
     ready.say("ready");
     return 0;
@@ -219,7 +220,7 @@ int run_daemon(const DaemonOptions& options) {
   spdlog::info("serving; nsfs handles {}, peer pidfds {}, mounting {}, user namespaces {}, fusermount3 {}",
                features.nsfs_handles, features.peer_pidfd, features.mount_privilege, features.user_namespaces,
                features.fusermount);
-  const Status served = serve(options, *ceilings, features, place, ready);
+  const Status served = serve(options, *ceilings, features, place, std::move(handed_over->containers), ready);
   if (!served) return fail(served.error());
   return 0;
 }

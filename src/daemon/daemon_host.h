@@ -57,6 +57,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
 
   /// See OciListener::listen.
   Status listen_for_containers(const std::string& path) { return oci_.listen(path); }
+  Status listen_for_containers(UniqueFd socket) { return oci_.listen(std::move(socket)); }
 
   /// Calls `leave` once nobody has been served for a moment: no connection, no named namespace, no queue, no
   /// limit that was changed, nothing mounted or open.

@@ -1,8 +1,11 @@
 // What this kernel, and this daemon's rights, allow. Each is tried, not looked up by version.
 //
-// Every one has a fallback, which `--without=NAME,...` forces for tests.
+// Every one of Features has a fallback, which `--without=NAME,...` forces for tests. SystemReport is for people: the
+// same trials, with what they said, and some more.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/result.h"
@@ -24,5 +27,28 @@ Features detect_features();
 /// Takes away the features called in the comma-separated `names`: nsfs-handles, pidfd-messages,
 /// mount-privilege, user-namespaces, fusermount. EINVAL: another name.
 Status remove_features(Features& features, std::string_view names);
+
+/// What the kernel's FUSE says of itself when a superblock is made.
+struct FuseProtocol {
+  uint32_t major = 0;
+  uint32_t minor = 0;
+  bool resend = false;       ///< requests in flight can be had again by another process (6.9)
+  bool shares_superblock = false;  ///< several mounts of one superblock (5.13)
+};
+
+/// Of each trial 0, or the errno that it ended with.
+struct SystemReport {
+  Features features;
+  int fuse_device = 0;       ///< opening /dev/fuse
+  int mount_api = 0;         ///< fsopen(2) of FUSE; EPERM: it is there, but not for us
+  int user_namespaces = 0;   ///< making one in which the mount API is permitted
+  int ipc_namespaces = 0;    ///< the kernel has them; ENOENT
+  int seccomp_notification = 0;
+  int kernel_queues = 0;     ///< the kernel's own mq_open(2); ENOSYS
+  std::optional<FuseProtocol> fuse;  ///< none: nothing can be mounted here
+};
+
+/// Tries everything; runs short-lived children.
+SystemReport examine_system();
 
 }  // namespace mqueuefs::daemon

@@ -1,5 +1,6 @@
 #include "daemon/oci_listener.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -42,7 +43,7 @@ OciListener::OciListener(control::Reactor& reactor, Handler handler)
     : reactor_(reactor), handler_(std::move(handler)) {}
 
 OciListener::~OciListener() {
-  if (socket_) unlink(path_.c_str());
+  if (!path_.empty()) unlink(path_.c_str());
 }
 
 Status OciListener::listen(const std::string& path) {
@@ -60,8 +61,15 @@ Status OciListener::listen(const std::string& path) {
   umask(mask);
   if (bound < 0) return last_error("bind");
   path_ = path;
+  if (::listen(socket.get(), SOMAXCONN) < 0) return last_error("listen");
+  return listen(std::move(socket));
+}
+
+Status OciListener::listen(UniqueFd socket) {
   socket_ = std::move(socket);
-  if (::listen(socket_.get(), SOMAXCONN) < 0) return last_error("listen");
+  // A runtime that has gone again before we look must not make us wait for the next.
+  const int flags = fcntl(socket_.get(), F_GETFL);
+  if (flags < 0 || fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK) < 0) return last_error("fcntl");
   auto watch = reactor_.watch(socket_.get(), EPOLLIN, [this](uint32_t) { accept_one(); });
   if (!watch) return watch.error();
   watch_ = std::move(*watch);

@@ -32,6 +32,8 @@ class OciListener {
 
   /// Listens at `path`, in place of whatever socket is there. Errors: those of bind(2) and epoll_ctl(2).
   Status listen(const std::string& path);
+  /// The same at a socket that listens already, whose path is left alone.
+  Status listen(UniqueFd socket);
 
  private:
   struct Sender;

@@ -112,6 +112,29 @@ Status SocketPlace::listen() {
   return {};
 }
 
+Status SocketPlace::take_over(UniqueFd socket) {
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  int type = 0, listens = 0;
+  socklen_t int_size = sizeof type;
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_TYPE, &type, &int_size) < 0 ||
+      getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_size) < 0 ||
+      getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) < 0) {
+    return last_error("the service manager's socket");
+  }
+  if (type != SOCK_SEQPACKET || listens == 0 || address.sun_family != AF_UNIX || address.sun_path[0] != '/')
+    return Error{EINVAL, "the service manager's socket"};
+  const int flags = fcntl(socket.get(), F_GETFL);
+  if (flags < 0 || fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0) return last_error("fcntl");
+  path_.assign(address.sun_path, strnlen(address.sun_path, sizeof address.sun_path));
+  lock_path_ = path_ + ".lock";
+  if (const Status made = make_directory(); !made) return made;
+  // One that was started before the manager took the path still has the lock.
+  if (!try_lock()) return Error{EADDRINUSE, "another daemon listens there"};
+  socket_ = std::move(socket);
+  return {};
+}
+
 Result<SocketPlace::Found> SocketPlace::take(const std::string& path) {
   path_ = path;
   lock_path_ = path + ".lock";

@@ -28,6 +28,11 @@ class SocketPlace {
   /// system calls.
   Result<Found> take(const std::string& path);
 
+  /// The same with a socket that a service manager listens on already: its path is left alone, at the end too.
+  /// EADDRINUSE: another daemon has the place. Errors: as above; EINVAL: it is not a listening SEQPACKET socket with
+  /// a path.
+  Status take_over(UniqueFd socket);
+
   /// The listening socket, once.
   UniqueFd release_socket() { return std::move(socket_); }
   const std::string& path() const { return path_; }

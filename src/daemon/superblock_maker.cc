@@ -36,22 +36,6 @@ Status enter_user_namespace(int user_namespace) {
   return enter_mount_namespace();
 }
 
-/// A user namespace in which nothing changes but that we may mount.
-Status enter_fresh_user_namespace() {
-  const uid_t uid = geteuid();
-  const gid_t gid = getegid();
-  if (unshare(CLONE_NEWUSER) < 0) return last_error("unshare user namespace");
-  char map[48];
-  int length = snprintf(map, sizeof map, "%u %u 1\n", uid, uid);
-  if (const Status mapped = write_file("/proc/self/uid_map", map, static_cast<size_t>(length)); !mapped)
-    return mapped;
-  if (const Status denied = write_file("/proc/self/setgroups", "deny", 4); !denied) return denied;
-  length = snprintf(map, sizeof map, "%u %u 1\n", gid, gid);
-  if (const Status mapped = write_file("/proc/self/gid_map", map, static_cast<size_t>(length)); !mapped)
-    return mapped;
-  return enter_mount_namespace();
-}
-
 SuperblockOptions options_here(bool allow_other) {
   SuperblockOptions options;
   // Inside of the requester's user namespace our own ids may have no numbers; there it does not matter.
@@ -75,6 +59,21 @@ void make_superblock(bool allow_other, ChildReport& report) {
 }
 
 }  // namespace
+
+Status enter_fresh_user_namespace() {
+  const uid_t uid = geteuid();
+  const gid_t gid = getegid();
+  if (unshare(CLONE_NEWUSER) < 0) return last_error("unshare user namespace");
+  char map[48];
+  int length = snprintf(map, sizeof map, "%u %u 1\n", uid, uid);
+  if (const Status mapped = write_file("/proc/self/uid_map", map, static_cast<size_t>(length)); !mapped)
+    return mapped;
+  if (const Status denied = write_file("/proc/self/setgroups", "deny", 4); !denied) return denied;
+  length = snprintf(map, sizeof map, "%u %u 1\n", gid, gid);
+  if (const Status mapped = write_file("/proc/self/gid_map", map, static_cast<size_t>(length)); !mapped)
+    return mapped;
+  return enter_mount_namespace();
+}
 
 SuperblockMaker::SuperblockMaker(ChildTasks& children, const Features& features, std::string work_dir)
     : children_(children), features_(features), work_dir_(std::move(work_dir)) {}

@@ -31,6 +31,10 @@ struct KernelSuperblock {
   bool owned_by_requester = false;  ///< kInUserNamespace: not a fresh one
 };
 
+/// For a child process only: a user namespace in which nothing changes but that we may mount. Errors: those of the
+/// system calls.
+Status enter_fresh_user_namespace();
+
 /// Thread rule: the loop's. `done` may be called before the function returns.
 class SuperblockMaker {
  public:

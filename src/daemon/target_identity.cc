@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <stdio.h>
@@ -17,6 +16,7 @@
 #include <optional>
 
 #include "base/unique_fd.h"
+#include "daemon/privileges.h"
 #include "daemon/proc_files.h"
 #include "daemon/proc_text.h"
 
@@ -41,15 +41,6 @@ bool take_four(std::string_view status, std::string_view key, std::array<uint32_
     id = *number;
   }
   return true;
-}
-
-Status set_capabilities(uint64_t effective) {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2]{};
-  for (int half = 0; half < 2; ++half)
-    data[half].effective = data[half].permitted = static_cast<uint32_t>(effective >> (32 * half));
-  if (syscall(SYS_capset, &header, data) < 0) return last_error("capset");
-  return {};
 }
 
 bool has_ids(const TargetIdentity& wanted) {
@@ -136,7 +127,7 @@ Status become(ipc::TaskId task, Take what) {
   }
   if (root && (fchdir(root.get()) < 0 || chroot(".") < 0 || fchdir(directory.get()) < 0)) return last_error("chroot");
   umask(identity->mask);
-  // Last: what came before needed ours. Capabilities that the kernel here does not know are nobody's.
+  // Last: what came before needed ours. Those that the daemon has given up make no difference to a queue.
   return set_capabilities(identity->capabilities);
 }
 

@@ -159,4 +159,6 @@ int check_name(const char* name) {
   return std::strlen(name) > ipc::kMaxNameBytes ? ENAMETOOLONG : 0;
 }
 
+std::string library_version() { return fuse_pkgversion(); }
+
 }  // namespace mqueuefs::fuse

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -43,6 +44,9 @@ class Services {
                                                                             int signo, uint64_t value,
                                                                             uint64_t channel) = 0;
 };
+
+/// Of the libfuse that is loaded: "3.14.0".
+std::string library_version();
 
 /// Whether the kernel may keep names, attributes and the directory without asking: only where no other
 /// session shows the same superblock.
