@@ -21,6 +21,7 @@ struct Program {
   bool has_trailing_command = false;
 };
 
+void add_completion(Program& program);
 void add_create(Program& program);
 void add_daemon(Program& program);
 void add_doctor(Program& program);
@@ -43,6 +44,14 @@ void add_unshare(Program& program);
 /// The --ns option that commands on queues share; $MQUEUEFS_NS is its default.
 void add_ns_option(CLI::App& command, std::string& namespace_name);
 void add_json_option(CLI::App& command, bool& json);
+
+/// All of them, --help's and hidden ones, in its order.
+void add_commands(Program& program);
+/// Whether what follows "--" is a command line.
+bool runs_command(const std::string& command);
+
+/// The keys of `mqueuefs limits`.
+std::vector<std::string> limit_names();
 
 /// What --version prints; tries what `doctor` does.
 std::string version_lines();

@@ -37,6 +37,7 @@ int run_in_background(daemon::DaemonOptions options) {
     if (n > 0) line += c;
   }
   if (line == "ready") return kSuccess;
+  if (line.starts_with("failed: ")) line.erase(0, 8);
   return fail("daemon: " + (line.empty() ? std::string("it ended at once") : printable(line)));
 }
 

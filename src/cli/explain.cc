@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string_view>
@@ -45,9 +46,27 @@ bool is_gone(int code) {
   return code == ENOTCONN || code == ECONNABORTED || code == ENODEV || code == ECONNRESET || code == EPIPE;
 }
 
+// The daemon has no way to mount. It tried all of them, so only what it can't get by without is looked at again.
+std::string why_no_mount() {
+  if (access("/dev/fuse", F_OK) != 0) {
+    return "there is no /dev/fuse: load the module (modprobe fuse), or give the container the device "
+           "(--device /dev/fuse); mqueuefs doctor says more";
+  }
+  if (access("/dev/fuse", R_OK | W_OK) != 0) {
+    return "you may not open /dev/fuse: its mode should be 0666, and a container must be allowed the device "
+           "(--device /dev/fuse); mqueuefs doctor says more";
+  }
+  return "your daemon can't mount: it needs user namespaces or fusermount3 (package fuse3); mqueuefs doctor says more";
+}
+
 std::string over_limit(const char* what, int64_t value, const char* limit, uint64_t limit_value) {
   return std::string(what) + " " + std::to_string(value) + " is over the limit " + limit + " " +
          std::to_string(limit_value);
+}
+
+std::string raised_by(const Attempt& attempt, const std::string& limit) {
+  const std::string& name = attempt.namespace_name;
+  return "; mqueuefs limits " + (name.empty() ? "" : "--ns " + printable(name) + " ") + limit + "=N raises it";
 }
 
 std::string explain_attributes(const Attempt& attempt, const CreateFacts& facts) {
@@ -65,10 +84,10 @@ std::string explain_attributes(const Attempt& attempt, const CreateFacts& facts)
       return line(attempt, over_limit("msgsize", facts.msgsize, "HARD_MSGSIZEMAX", kMaxMessageSize), EINVAL);
     }
     if (maxmsg > facts.limits->msg_max) {
-      return line(attempt, over_limit("maxmsg", facts.maxmsg, "msg_max", facts.limits->msg_max), EINVAL);
+      return line(attempt, over_limit("maxmsg", facts.maxmsg, "msg_max", facts.limits->msg_max) + raised_by(attempt, "msg_max"), EINVAL);
     }
     if (msgsize > facts.limits->msgsize_max) {
-      return line(attempt, over_limit("msgsize", facts.msgsize, "msgsize_max", facts.limits->msgsize_max), EINVAL);
+      return line(attempt, over_limit("msgsize", facts.msgsize, "msgsize_max", facts.limits->msgsize_max) + raised_by(attempt, "msgsize_max"), EINVAL);
     }
   }
   return line(attempt, "maxmsg " + std::to_string(facts.maxmsg) + " or msgsize " + std::to_string(facts.msgsize) +
@@ -79,7 +98,8 @@ std::string explain_charge(const Attempt& attempt, const CreateFacts& facts) {
   const uint64_t charge = charge_of_queue(facts.maxmsg, facts.msgsize);
   std::string why = "the queue would be charged " + std::to_string(charge) + " bytes";
   if (facts.limits) why += ", " + std::to_string(facts.limits->charged_bytes) + " are in use";
-  why += ", and the limit RLIMIT_MSGQUEUE (ulimit -q) is " + std::to_string(facts.rlimit_msgqueue);
+  why += ", and the limit RLIMIT_MSGQUEUE (ulimit -q) is " + std::to_string(facts.rlimit_msgqueue) +
+         "; make it smaller or raise that";
   return line(attempt, why, EMFILE);
 }
 
@@ -105,7 +125,8 @@ std::string explain(const Attempt& attempt, Error error) {
   if (is_step(error, "queue name")) return explain_name(attempt, error);
   const bool by_daemon = is_step(error, "daemon");
   if (is_gone(error.code)) {
-    return line(attempt, "the daemon is gone or the file system was force-unmounted: mount it again", error.code);
+    return line(attempt, "the daemon is gone, and its queues with it, or the file system was force-unmounted: "
+                         "umount what is left, then mount again", error.code);
   }
   switch (error.code) {
     case ENOENT:
@@ -130,8 +151,7 @@ std::string explain(const Attempt& attempt, Error error) {
       break;
     case EOPNOTSUPP:
       if (by_daemon) {
-        return line(attempt, "your daemon can't mount: it needs /dev/fuse, and user namespaces or fusermount3",
-                    EOPNOTSUPP);
+        return line(attempt, why_no_mount(), EOPNOTSUPP);
       }
       break;
     case EROFS:
@@ -139,11 +159,11 @@ std::string explain(const Attempt& attempt, Error error) {
     case EUCLEAN:
       return line(attempt, "the queue's memory contradicts itself; remove the queue", EUCLEAN);
     case ECONNREFUSED:
-      return line(attempt, "no daemon answers, and none could be started", ECONNREFUSED);
+      return line(attempt, "no daemon answers, and none could be started: start one with mqueuefs daemon", ECONNREFUSED);
     case ECHILD:
       return line(attempt, "no daemon answers, and the one that was started ended at once", ECHILD);
     case EPROTONOSUPPORT:
-      return line(attempt, "the daemon is of another version", EPROTONOSUPPORT);
+      return line(attempt, "the daemon is of another version: end it, and the next command starts one of this", EPROTONOSUPPORT);
     default:
       break;
   }
@@ -164,7 +184,7 @@ std::string explain_create(const Attempt& attempt, Error error, const CreateFact
     case ENOSPC:
       if (!facts.limits) break;
       return line(attempt, std::to_string(facts.limits->queues) + " queues are there, and the limit queues_max is " +
-                               std::to_string(facts.limits->queues_max), ENOSPC);
+                               std::to_string(facts.limits->queues_max) + raised_by(attempt, "queues_max"), ENOSPC);
     case EACCES:
       return line(attempt, "the namespace is gone, or its directory's mode does not permit it to you", EACCES);
     case EOVERFLOW:

@@ -128,6 +128,12 @@ int run(const Options& options) {
 
 }  // namespace
 
+std::vector<std::string> limit_names() {
+  std::vector<std::string> names;
+  for (const ipc::LimitRule& rule : ipc::limit_rules()) names.emplace_back(rule.name);
+  return names;
+}
+
 void add_limits(Program& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.app.add_subcommand("limits", "Show and set the limits of a namespace");

@@ -14,12 +14,14 @@ std::string explain_mount(const Attempt& attempt, Error error, const MountComman
   switch (error.code) {
     case EPERM:
       if (by_daemon) {
-        return prefix + "only who owns the namespace, or the user namespace that it belongs to, may mount it (EPERM)";
+        return prefix + "only who owns the namespace, or the user namespace that it belongs to, may mount it: be root, or "
+                        "mount one of your own with mqueuefs unshare --mount (EPERM)";
       }
-      return prefix + "you may not mount there (EPERM)";
+      return prefix + "you may not mount there: be root, or the directory's owner with fusermount3 (EPERM)";
     case ENOENT:
       if (!by_daemon && error.step != nullptr && std::string_view(error.step) == "fusermount3") {
-        return prefix + "mounting as an ordinary user needs fusermount3, which is not installed (ENOENT)";
+        return prefix +
+               "mounting as an ordinary user needs fusermount3, which is not installed: it is in the package fuse3 (ENOENT)";
       }
       if (!by_daemon) return prefix + "no such directory (ENOENT)";
       break;

@@ -10,8 +10,6 @@
 #include "cli/output.h"
 
 namespace mqueuefs::cli {
-namespace {
-
 void add_commands(Program& program) {
   CLI::App& app = program.app;
   app.description("POSIX message queues in user space");
@@ -19,10 +17,14 @@ void add_commands(Program& program) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   for (auto* add : {add_list, add_stat, add_create, add_remove, add_send, add_receive, add_peek, add_limits, add_ipc, add_ns,
-                    add_unshare, add_enter, add_run, add_mount, add_oci_config, add_oci_hook, add_daemon, add_doctor}) {
+                    add_unshare, add_enter, add_run, add_mount, add_oci_config, add_oci_hook, add_daemon, add_doctor, add_completion}) {
     add(program);
   }
 }
+
+bool runs_command(const std::string& command) { return command == "unshare" || command == "enter" || command == "run"; }
+
+namespace {
 
 std::string usage_error(const CLI::App* app, const CLI::Error& error) {
   std::string what = error.what();
@@ -39,8 +41,7 @@ std::string usage_error(const CLI::App* app, const CLI::Error& error) {
 
 // "--" ends the words that are ours; "--mount" alone takes its default, never the word after it.
 std::vector<std::string> prepare(Program& program, std::vector<std::string> arguments) {
-  const bool runs_command = !arguments.empty() && (arguments[0] == "unshare" || arguments[0] == "enter" || arguments[0] == "run");
-  if (!runs_command) return arguments;
+  if (arguments.empty() || !runs_command(arguments[0])) return arguments;
   if (const auto end = std::find(arguments.begin(), arguments.end(), "--"); end != arguments.end()) {
     program.has_trailing_command = true;
     program.trailing_command.assign(end + 1, arguments.end());

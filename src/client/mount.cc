@@ -70,6 +70,8 @@ Status mount_namespace(Connection& connection, const char* namespace_name, const
     }
     if (errno != EPERM || geteuid() == 0) return last_error("move_mount");
   }
+  // Without it fusermount3 would only say the same, in its own words.
+  if (!reply && access("/dev/fuse", F_OK) != 0) return reply.error();
   control::AdoptMount adopt{};
   adopt.target = request.target;
   adopt.flags = flags;

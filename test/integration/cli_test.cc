@@ -225,18 +225,19 @@ TEST_F(Commands, OrdinaryUserIsToldWhichLimitStopsHim) {
     ASSERT_EQ(program({"limits", "queues_max=3"}).status, 0);
     ASSERT_TRUE(become_user(kAlice, kAlice));
     expect_fails({"create", "--msgsize", "9000", "/q"},
-                 "create /q: msgsize 9000 is over the limit msgsize_max 8192 (EINVAL)");
-    expect_fails({"create", "--maxmsg", "11", "/q"}, "create /q: maxmsg 11 is over the limit msg_max 10 (EINVAL)");
+                 "create /q: msgsize 9000 is over the limit msgsize_max 8192; mqueuefs limits msgsize_max=N raises it (EINVAL)");
+    expect_fails({"create", "--maxmsg", "11", "/q"},
+                 "create /q: maxmsg 11 is over the limit msg_max 10; mqueuefs limits msg_max=N raises it (EINVAL)");
     const rlimit limit{100'000, 100'000};
     ASSERT_OK(setrlimit(RLIMIT_MSGQUEUE, &limit));
     expect_prints({"create", "/one"}, "");
     expect_fails({"create", "/two"},
                  "create /two: the queue would be charged 82880 bytes, 82880 are in use, and the limit "
-                 "RLIMIT_MSGQUEUE (ulimit -q) is 100000 (EMFILE)");
+                 "RLIMIT_MSGQUEUE (ulimit -q) is 100000; make it smaller or raise that (EMFILE)");
     expect_prints({"create", "--maxmsg", "1", "--msgsize", "1", "/two"}, "");
     expect_prints({"create", "--maxmsg", "1", "--msgsize", "1", "/three"}, "");
     expect_fails({"create", "--maxmsg", "1", "--msgsize", "1", "/four"},
-                 "create /four: 3 queues are there, and the limit queues_max is 3 (ENOSPC)");
+                 "create /four: 3 queues are there, and the limit queues_max is 3; mqueuefs limits queues_max=N raises it (ENOSPC)");
     expect_fails({"limits", "msg_max=20"}, "limits: only the namespace's owner and root may (EPERM)");
   });
 }

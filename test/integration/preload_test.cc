@@ -130,7 +130,7 @@ TEST_F(Preload, ProgramsThatCanNotBePreloadedAreRefused) {
     const std::string program = built("test/static_program");
     CommandResult result = run({program});
     EXPECT_EQ(result.status, 1);
-    EXPECT_NE(result.stderr_text.find("statically linked"), std::string::npos) << result.stderr_text;
+    EXPECT_NE(result.stderr_text.find("it is statically linked; use mqueuefs run --via seccomp"), std::string::npos) << result.stderr_text;
     EXPECT_EQ(lines_of(result.stderr_text).size(), 1u);
 
     const std::string setuid = dir + "/setuid";
@@ -139,7 +139,7 @@ TEST_F(Preload, ProgramsThatCanNotBePreloadedAreRefused) {
     ASSERT_OK(chmod(setuid.c_str(), 04755));
     result = run({setuid});
     EXPECT_EQ(result.status, 1);
-    EXPECT_NE(result.stderr_text.find("changes its user"), std::string::npos) << result.stderr_text;
+    EXPECT_NE(result.stderr_text.find("changes its user, group or capabilities when it starts; run it as that user already"), std::string::npos) << result.stderr_text;
 
     const std::string script = dir + "/script";
     std::ofstream(script) << "#! " << program << "\n";

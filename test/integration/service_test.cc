@@ -56,6 +56,13 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   pid_t pid() const { return pid_; }
+  /// Its exit status; -1: it goes on.
+  int ended() {
+    int status = 0;
+    if (!wait_until([&] { return waitpid(pid_, &status, WNOHANG) == pid_; })) return -1;
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+  }
   int stop() {
     if (pid_ <= 0) return 0;
     kill(pid_, SIGTERM);
@@ -136,9 +143,7 @@ TEST_F(ServiceTest, RefusesASocketThatIsNotForIt) {
     ASSERT_OK(listen(stream.get(), 1));
     for (const std::string names : {"mqueuefs", "something"}) {
       Service service({stream.get()}, names);
-      int status = 0;
-      EXPECT_TRUE(wait_until([&] { return waitpid(service.pid(), &status, WNOHANG) == service.pid(); }));
-      EXPECT_EQ(WEXITSTATUS(status), 1) << names;
+      EXPECT_EQ(service.ended(), 1) << names;
     }
     unlink((dir + "/stream").c_str());
   });

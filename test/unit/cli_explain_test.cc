@@ -22,9 +22,9 @@ std::string create_failed(int code, const CreateFacts& facts) {
 
 TEST(ExplainCreate, NamesTheAttributeAndTheLimit) {
   EXPECT_EQ(create_failed(EINVAL, facts(10, 9000)),
-            "create /q in namespace X: msgsize 9000 is over the limit msgsize_max 8192 (EINVAL)");
+            "create /q in namespace X: msgsize 9000 is over the limit msgsize_max 8192; mqueuefs limits --ns X msgsize_max=N raises it (EINVAL)");
   EXPECT_EQ(create_failed(EINVAL, facts(11, 8192)),
-            "create /q in namespace X: maxmsg 11 is over the limit msg_max 10 (EINVAL)");
+            "create /q in namespace X: maxmsg 11 is over the limit msg_max 10; mqueuefs limits --ns X msg_max=N raises it (EINVAL)");
   EXPECT_EQ(create_failed(EINVAL, facts(-1, 8192)), "create /q in namespace X: maxmsg -1 is not positive (EINVAL)");
   EXPECT_EQ(create_failed(EINVAL, facts(1, 0)), "create /q in namespace X: msgsize 0 is not positive (EINVAL)");
   EXPECT_EQ(create_failed(EINVAL, facts(65537, 1)),
@@ -33,10 +33,10 @@ TEST(ExplainCreate, NamesTheAttributeAndTheLimit) {
 
 TEST(ExplainCreate, NamesTheLimitsOfNumberAndCharge) {
   EXPECT_EQ(create_failed(ENOSPC, facts(1, 1)),
-            "create /q in namespace X: 256 queues are there, and the limit queues_max is 256 (ENOSPC)");
+            "create /q in namespace X: 256 queues are there, and the limit queues_max is 256; mqueuefs limits --ns X queues_max=N raises it (ENOSPC)");
   EXPECT_EQ(create_failed(EMFILE, facts(10, 8192)),
             "create /q in namespace X: the queue would be charged 82880 bytes, 819000 are in use, and the limit "
-            "RLIMIT_MSGQUEUE (ulimit -q) is 819200 (EMFILE)");
+            "RLIMIT_MSGQUEUE (ulimit -q) is 819200; make it smaller or raise that (EMFILE)");
 }
 
 TEST(ExplainCreate, KnowsWhatIsThereAndWhatIsGone) {
@@ -63,7 +63,7 @@ TEST(Explain, NamesTheRuleForNames) {
 
 TEST(Explain, WhenTheDaemonIsGoneItSaysWhatToDo) {
   for (const int code : {ENOTCONN, ECONNABORTED, ENODEV, ECONNRESET, EPIPE}) {
-    EXPECT_NE(explain({"list", "", ""}, Error{code, "ioctl"}).find("mount it again"), std::string::npos);
+    EXPECT_NE(explain({"list", "", ""}, Error{code, "ioctl"}).find("umount what is left, then mount again"), std::string::npos);
   }
 }
 
