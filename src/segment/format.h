@@ -1,4 +1,4 @@
-// The format of a segment, version 2. man/mqueuefs-segment.5 says the same in prose, with an example.
+// The format of a segment, version 3. man/mqueuefs-segment.5 says the same in prose, with an example.
 //
 //   0         Header        identity (never changes); the state word; the free slots; the upper levels of the index
 //   4096      leaves        512 x {64 bits, version}: bit p % 64 of leaf p / 64: priority p may have messages
@@ -23,7 +23,7 @@
 namespace mqueuefs {
 
 inline constexpr uint64_t kSegmentMagic = 0x5153'4655'4555'514d;  ///< "MQUEUFSQ" in a little-endian dump
-inline constexpr uint32_t kSegmentVersion = 2;
+inline constexpr uint32_t kSegmentVersion = 3;
 inline constexpr uint32_t kNoSlot = 0;
 inline constexpr uint64_t kSegmentPage = 4096;
 inline constexpr uint64_t kCacheLine = 64;
@@ -36,6 +36,10 @@ inline constexpr uint32_t kWaiters = 512;
 inline constexpr uint32_t kLevels = 4;  ///< signal handlers within signal handlers that may use one queue
 /// Slots beyond maxmsg: for messages given back, for those of blocked senders, and for what members have in hand.
 inline constexpr uint32_t kSpareSlots = kReturned + kWaiters + 2 * kMembers;
+
+/// How many waits lasted at most 100 us, 1 ms, 10 ms, 100 ms, 1 s, 10 s, 100 s, and longer.
+inline constexpr uint32_t kWaitBuckets = 8;
+inline constexpr uint64_t kFirstWaitBucketNs = 100'000;
 
 /// A bitmap or a pair of numbers, and the version of the change that wrote it last.
 using TaggedWord = WideWord;
@@ -57,12 +61,16 @@ struct Header {  // NOLINT(clang-analyzer-optin.performance.Padding): apart on p
   alignas(kCacheLine) Word64 changed_s;  ///< CLOCK_REALTIME of the last send or receive; 0: none since the owner asked
   Word32 members_used;                   ///< members and waiters above these were never used
   Word32 waiters_used;
-  Word64 bytes_sent;  ///< by members that are gone: payload bytes; what is queued is the sum of all differences
-  Word64 bytes_received;
+  Word64 bytes;          ///< payload bytes sent less those received, by members that are gone; modulo 2^64
+  Word64 messages_sent;  ///< by members that are gone, and by waiting senders
   Word32 reserved_places;  ///< places that the owner of the segment keeps for messages to come, in State::count
+  Word32 traced;           ///< the owner wants to be told of each message
+  Word64 waited_ns;        ///< sum of all waits that are over
 
   alignas(kCacheLine) TaggedWord top;  ///< bit m: middle word m is not 0
   TaggedWord middle[kMiddles];         ///< bit l of word m: leaf 64 m + l is not 0
+
+  alignas(kCacheLine) Word64 waits[kWaitBuckets];  ///< that are over, by how long they were
 };
 static_assert(sizeof(Header) <= kSegmentPage);
 
@@ -77,7 +85,8 @@ struct Slot {
   Word32 size;        ///< payload bytes
   Word32 priority;
   Word32 partner;     ///< the waiter it comes from; the place in `returned`
-  Word64 reserved[3];
+  Word64 sent_s;      ///< CLOCK_REALTIME at which the message was written here
+  Word64 reserved[2];
 };
 static_assert(sizeof(Slot) == 64);
 
@@ -88,8 +97,8 @@ struct Level {
   Word32 held;    ///< a free slot of its own, kept for its next message
   Word32 taking;  ///< the slot that it works on; named before it is taken
   Word64 round;   ///< grows with each operation
-  Word64 bytes_sent;
-  Word64 bytes_received;
+  Word64 bytes;          ///< sent less those received: what is queued is the sum of all
+  Word64 messages_sent;
 };
 
 struct Member {
@@ -123,7 +132,8 @@ struct Waiter {
   Word32 rank;   ///< the smaller is served first
   Word32 slot;   ///< a sender's message
   Word32 process;  ///< as its owner numbers it: for administrators
-  Word64 reserved[2];
+  Word64 since_ns;  ///< CLOCK_REALTIME
+  Word64 reserved[1];
 };
 static_assert(sizeof(Waiter) == 64);
 

@@ -61,10 +61,10 @@ void SharedQueue::leave(uint32_t incarnation) const {
 // What it counted is kept for the sums; its spare slots go to all.
 void SharedQueue::retire(Member& gone) const {
   for (Level& level : gone.levels) {
-    header().bytes_sent.fetch_add(load(level.bytes_sent), std::memory_order_relaxed);
-    header().bytes_received.fetch_add(load(level.bytes_received), std::memory_order_relaxed);
-    store(level.bytes_sent, uint64_t{0});
-    store(level.bytes_received, uint64_t{0});
+    header().bytes.fetch_add(load(level.bytes), std::memory_order_relaxed);
+    header().messages_sent.fetch_add(load(level.messages_sent), std::memory_order_relaxed);
+    store(level.bytes, uint64_t{0});
+    store(level.messages_sent, uint64_t{0});
     const uint32_t held = load(level.held);
     store(level.taking, held);
     store(level.held, kNoSlot);

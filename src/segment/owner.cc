@@ -55,7 +55,7 @@ Status SharedQueue::give_back_slot(Seat seat, uint32_t index, Aftermath& after) 
     if (!decide(*state, next)) continue;
     static_cast<void>(apply(next, after));
     Level& mine = level(seat);
-    store(mine.bytes_sent, load(mine.bytes_sent) + size);
+    store(mine.bytes, load(mine.bytes) + size);
     if (state->has(kPoll)) after.tell_owner = true;
     return {};
   }
@@ -138,12 +138,46 @@ uint64_t SharedQueue::payload_bytes() const {
 }
 
 uint64_t SharedQueue::counted_bytes() const {
-  uint64_t bytes = load(header().bytes_sent) - load(header().bytes_received);
+  uint64_t bytes = load(header().bytes);
   const uint32_t used = load(header().members_used);
   for (uint32_t index = 0; index < used && index < kMembers; ++index) {
-    for (const Level& level : member(index).levels) bytes += load(level.bytes_sent) - load(level.bytes_received);
+    for (const Level& level : member(index).levels) bytes += load(level.bytes);
   }
   return bytes;
+}
+
+uint64_t SharedQueue::messages_sent() const {
+  uint64_t sent = load(header().messages_sent);
+  const uint32_t used = load(header().members_used);
+  for (uint32_t index = 0; index < used && index < kMembers; ++index) {
+    for (const Level& level : member(index).levels) sent += load(level.messages_sent);
+  }
+  return sent;
+}
+
+// The first message of each priority is its oldest.
+int64_t SharedQueue::oldest_sent_s(uint32_t most_priorities, Aftermath& after) const {
+  int64_t oldest_s = 0;
+  PeekPosition position;
+  for (uint32_t priorities = 0; priorities < most_priorities; ++priorities) {
+    const auto first = peek(position, 0, {}, after);
+    if (!first || !is_slot(position.slot_hint)) break;
+    const auto sent_s = static_cast<int64_t>(load(slot(position.slot_hint).sent_s));
+    if (oldest_s == 0 || sent_s < oldest_s) oldest_s = sent_s;
+    if (first->priority == 0) break;
+    position = {first->priority - 1, 0, kNoSlot};
+  }
+  return oldest_s;
+}
+
+void SharedQueue::set_traced(bool traced) const { store(header().traced, traced ? uint32_t{1} : uint32_t{0}); }
+bool SharedQueue::is_traced() const { return load(header().traced) != 0; }
+
+SharedQueue::WaitTimes SharedQueue::wait_times() const {
+  WaitTimes times;
+  for (uint32_t bucket = 0; bucket < kWaitBuckets; ++bucket) times.waits[bucket] = load(header().waits[bucket]);
+  times.total_ns = load(header().waited_ns);
+  return times;
 }
 
 int64_t SharedQueue::take_change_s() const {

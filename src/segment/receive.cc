@@ -1,5 +1,7 @@
 // Receiving: one change of the state makes the message the receiver's, then it is copied.
 
+#include <time.h>
+
 #include <algorithm>
 
 #include "segment/best_message.h"
@@ -162,8 +164,8 @@ Result<MessageInfo> SharedQueue::try_receive(Seat seat, std::span<std::byte> buf
     if (!decide(state, next)) continue;
 
     // Counted before anybody is woken, who may look.
-    store(mine.bytes_received, load(mine.bytes_received) + size);
-    note_change();
+    store(mine.bytes, load(mine.bytes) - size);
+    note_change(static_cast<uint64_t>(time(nullptr)));
     if (next.kind != Kind::kNone) static_cast<void>(apply(next, after));
     if (state.has(kSendersWait)) static_cast<void>(settled(after));
     if (tells) after.tell_owner = true;

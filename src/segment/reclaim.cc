@@ -143,7 +143,7 @@ Result<uint32_t> SharedQueue::reclaim() const {
   if (!marked) return broken(marked.error().step);
   // Each message's bytes are counted after it was sent or received, and while its slot is named.
   if (hands.at_rest && counted_bytes() == counted) {
-    header().bytes_sent.fetch_add(queued.bytes - counted, std::memory_order_relaxed);
+    header().bytes.fetch_add(queued.bytes - counted, std::memory_order_relaxed);
   }
   uint32_t found = 0;
   const auto used = static_cast<uint32_t>(free.high >> 32);

@@ -19,12 +19,12 @@ void SharedQueue::fill(uint32_t index, uint32_t priority, std::span<const std::b
   Slot& filled = slot(index);
   store(filled.size, static_cast<uint32_t>(message.size()));
   store(filled.priority, priority);
+  store(filled.sent_s, static_cast<uint64_t>(time(nullptr)));
   copy_shared(payload(index), message.data(), message.size());
 }
 
 // The files' times have a granularity of one second (SPEC B10); time(2) is a fifth of what clock_gettime(2) costs.
-void SharedQueue::note_change() const {
-  const auto now_s = static_cast<uint64_t>(time(nullptr));
+void SharedQueue::note_change(uint64_t now_s) const {
   if (load(header().changed_s) != now_s) store(header().changed_s, now_s);
 }
 
@@ -58,6 +58,7 @@ Status SharedQueue::send_from(Seat seat, uint32_t priority, std::span<const std:
 Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermath& after) const {
   Slot& sent = slot(index);
   const uint32_t size = load(sent.size);  // once it is sent it may be another's at once
+  const uint64_t now_s = load(sent.sent_s);
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     State state, next;
     if (const Status read = settled(state, next, after); !read) return read.error();
@@ -74,7 +75,8 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
           if (state.has(kSendersWait)) next.flags &= ~uint32_t{kPoll};
         }
         if (!decide(state, next)) continue;
-        note_change();
+        store(mine.messages_sent, load(mine.messages_sent) + 1);
+        note_change(now_s);
         if (const Applied applied = apply(next, after); applied == Applied::kBroken) return broken("segment: hand-over");
         // The place that was reserved is free for who waits for one; his message is not there for who polls unless he
         // is told.
@@ -97,8 +99,9 @@ Status SharedQueue::send_slot(Level& mine, uint32_t index, Place place, Aftermat
     }
     if (!decide(state, next)) continue;
 
-    store(mine.bytes_sent, load(mine.bytes_sent) + size);
-    note_change();
+    store(mine.bytes, load(mine.bytes) + size);
+    store(mine.messages_sent, load(mine.messages_sent) + 1);
+    note_change(now_s);
     if (next.kind != Kind::kNone) {
       static_cast<void>(apply(next, after));
     } else if (state.head != kNoSlot) {

@@ -268,7 +268,7 @@ Status SharedQueue::admit(const State& state) const {
       next.kind = Kind::kHand;
       next.head = *sender + 1;
       next.tail = *receiver + 1;
-      decide(state, next);
+      if (decide(state, next)) header().messages_sent.fetch_add(1, std::memory_order_relaxed);
       return {};
     }
     next.flags &= ~uint32_t{kReceiversWait};
@@ -283,7 +283,8 @@ Status SharedQueue::admit(const State& state) const {
   }
   if (decide(state, next)) {
     MQUEUEFS_STEP();
-    header().bytes_sent.fetch_add(size, std::memory_order_relaxed);
+    header().bytes.fetch_add(size, std::memory_order_relaxed);
+    header().messages_sent.fetch_add(1, std::memory_order_relaxed);
   }
   return {};
 }

@@ -165,6 +165,16 @@ class SharedQueue {
   uint32_t messages() const;
   /// Their bytes. Who dies between a message and its count makes it wrong until reclaim().
   uint64_t payload_bytes() const;
+  /// Messages sent so far, those included that were handed to waiting receivers. Who dies between a message and its
+  /// count is missed.
+  uint64_t messages_sent() const;
+  /// CLOCK_REALTIME seconds at which the oldest message was written, looking at the first of each of the
+  /// `most_priorities` highest priorities that have messages; 0: there is none. A message that was given back counts
+  /// from then on.
+  int64_t oldest_sent_s(uint32_t most_priorities, Aftermath& after) const;
+  /// The owner is to be told of each message by who maps the queue, or no more.
+  void set_traced(bool traced) const;
+  bool is_traced() const;
   bool dead() const;
   void mark_dead() const;
   /// CLOCK_REALTIME of the last send or receive since this was asked last; 0: none.
@@ -194,6 +204,22 @@ class SharedQueue {
     uint32_t first_process = 0;
   };
   WaiterView waiters() const;
+
+  struct WaiterInfo {
+    uint32_t incarnation = 0;
+    uint32_t process = 0;  ///< as its owner numbers it
+    bool receives = false;
+    int64_t since_ns = 0;  ///< CLOCK_REALTIME
+  };
+  /// Those who wait now, in no order, as many as fit. Returns how many.
+  uint32_t list_waiters(std::span<WaiterInfo> waiters) const;
+
+  /// Waits that are over, served or not.
+  struct WaitTimes {
+    uint64_t waits[kWaitBuckets] = {};  ///< see Header::waits
+    uint64_t total_ns = 0;
+  };
+  WaitTimes wait_times() const;
 
   /// Checks every invariant of the format; for a queue in which nobody works now. O(slots used so far).
   Status verify() const;
@@ -279,7 +305,8 @@ class SharedQueue {
   bool begin_wait(uint32_t waiter, const State& state, uint32_t flag, Aftermath& after) const;
   MQUEUEFS_HOT MessageInfo info_of(uint32_t slot) const;
   MQUEUEFS_HOT MessageInfo copy_out(uint32_t slot, std::span<std::byte> buffer) const;
-  MQUEUEFS_HOT void note_change() const;
+  MQUEUEFS_HOT void note_change(uint64_t now_s) const;
+  void count_wait(uint32_t waiter) const;
   Result<uint32_t> slot_after(const State& state, const PeekPosition& position, uint64_t& patience) const;
   Result<uint32_t> list_after(const State& state, const PeekPosition& position, uint64_t& patience) const;
   void retire(Member& gone) const;

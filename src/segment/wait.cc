@@ -8,11 +8,32 @@
 // Whether somebody was served or cancelled is so decided in one place, the state: a message is never handed to who has
 // gone.
 
+#include <time.h>
+
 #include "segment/patience.h"
 #include "segment/shared_queue.h"
 #include "segment/tagged.h"
 
 namespace mqueuefs {
+namespace {
+
+uint64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+// For who looks: the clock of all time namespaces, so it may have been set meanwhile.
+void SharedQueue::count_wait(uint32_t index) const {
+  const auto lasted = static_cast<int64_t>(now_ns() - load(waiter(index).since_ns));
+  const uint64_t lasted_ns = lasted < 0 ? 0 : static_cast<uint64_t>(lasted);
+  uint32_t bucket = 0;
+  for (uint64_t bound = kFirstWaitBucketNs; bucket + 1 < kWaitBuckets && lasted_ns > bound; bound *= 10) ++bucket;
+  header().waits[bucket].fetch_add(1, std::memory_order_relaxed);
+  header().waited_ns.fetch_add(lasted_ns, std::memory_order_relaxed);
+}
 
 Result<uint32_t> SharedQueue::take_waiter(Seat seat, uint32_t rank, uint32_t role, uint32_t process) const {
   const uint64_t owner = load(member(seat.member).owner);
@@ -23,6 +44,7 @@ Result<uint32_t> SharedQueue::take_waiter(Seat seat, uint32_t rank, uint32_t rol
     store(free.rank, rank);
     store(free.slot, kNoSlot);
     store(free.process, process);
+    store(free.since_ns, now_ns());
     raise_to(header().waiters_used, index + 1);
     return index;
   }
@@ -173,6 +195,7 @@ Result<MessageInfo> SharedQueue::finish_receive(Seat seat, uint32_t index, std::
   }
   const MessageInfo info = copy_out(handed, buffer);
   keep(mine, handed);
+  count_wait(index);
   free_waiter(index);
   if (info.size > buffer.size()) return broken("segment: message size");
   return info;
@@ -204,7 +227,20 @@ void SharedQueue::finish_wait(Seat seat, uint32_t index) const {
     store(level(seat).taking, mine);
     keep(level(seat), mine);
   }
+  count_wait(index);
   free_waiter(index);
+}
+
+uint32_t SharedQueue::list_waiters(std::span<WaiterInfo> waiters) const {
+  uint32_t found = 0;
+  const uint32_t used = load(header().waiters_used);
+  for (uint32_t index = 0; index < used && index < kWaiters && found < waiters.size(); ++index) {
+    const Waiter& listed = waiter(index);
+    if (!waits(load(listed.word))) continue;
+    waiters[found++] = {static_cast<uint32_t>(load(listed.owner) >> 32), load(listed.process),
+                        (load(listed.role) & kReceives) != 0, static_cast<int64_t>(load(listed.since_ns))};
+  }
+  return found;
 }
 
 SharedQueue::WaiterView SharedQueue::waiters() const {

@@ -69,20 +69,22 @@ TEST(SegmentManPage, ListsEveryStructure) {
   const Table header{
       ROW(Header, magic),        ROW(Header, version),      ROW(Header, maxmsg),     ROW(Header, msgsize),
       ROW(Header, slots),        ROW(Header, size),         ROW(Header, state),      ROW(Header, free_slots),
-      ROW(Header, changed_s),    ROW(Header, members_used), ROW(Header, waiters_used), ROW(Header, bytes_sent),
-      ROW(Header, bytes_received), ROW(Header, reserved_places), ROW(Header, top),   ROW(Header, middle),
+      ROW(Header, changed_s),    ROW(Header, members_used), ROW(Header, waiters_used), ROW(Header, bytes),
+      ROW(Header, messages_sent), ROW(Header, reserved_places), ROW(Header, traced), ROW(Header, waited_ns),
+      ROW(Header, top),          ROW(Header, middle),       ROW(Header, waits),
   };
   EXPECT_EQ(table_of("Header"), header);
   const Table member{ROW(Member, owner), ROW(Member, levels)};
   EXPECT_EQ(table_of("Members"), member);
-  const Table level{ROW(Level, held), ROW(Level, taking), ROW(Level, round), ROW(Level, bytes_sent),
-                    ROW(Level, bytes_received)};
+  const Table level{ROW(Level, held), ROW(Level, taking), ROW(Level, round), ROW(Level, bytes),
+                    ROW(Level, messages_sent)};
   EXPECT_EQ(table_of("Levels"), level);
   const Table waiter{ROW(Waiter, word), ROW(Waiter, owner), ROW(Waiter, role),
-                     ROW(Waiter, rank), ROW(Waiter, slot),  ROW(Waiter, process)};
+                     ROW(Waiter, rank), ROW(Waiter, slot),  ROW(Waiter, process),
+                     ROW(Waiter, since_ns)};
   EXPECT_EQ(table_of("Waiters"), waiter);
   const Table slot{ROW(Slot, published), ROW(Slot, next),     ROW(Slot, previous), ROW(Slot, free_next),
-                   ROW(Slot, size),      ROW(Slot, priority), ROW(Slot, partner)};
+                   ROW(Slot, size),      ROW(Slot, priority), ROW(Slot, partner), ROW(Slot, sent_s)};
   EXPECT_EQ(table_of("Slots"), slot);
 }
 
@@ -153,6 +155,8 @@ TEST(SegmentManPage, ExampleIsWhatASegmentHolds) {
     ASSERT_TRUE(queue.try_send(seat, priority, std::as_bytes(std::span(text)), after).ok());
   }
   reinterpret_cast<Header*>(segment.base())->changed_s = 0;  // now
+  auto* const slots = reinterpret_cast<Slot*>(segment.base() + Format::of({2, 8}).slot_table);
+  slots[0].sent_s = slots[1].sent_s = 0;
   std::map<uint64_t, Words> held;
   for (uint64_t offset = 0; offset < segment.size(); offset += sizeof(Words)) {
     Words words{};
