@@ -44,6 +44,7 @@ const std::map<std::string, std::set<std::string>> kThirdParty = {
     {"fuse.h", {"fuse"}},       {"fuse_lowlevel.h", {"fuse"}},  {"fuse_opt.h", {"fuse"}},
     {"fuse3", {"fuse"}},        {"CLI", {"cli"}},               {"nlohmann", {"cli", "seccomp"}},
     {"spdlog", {"daemon", "cli"}}, {"fmt", {"daemon", "cli"}},  {"seccomp.h", {"seccomp"}},
+    {"ncurses.h", {"cli"}},      {"microhttpd.h", {"daemon"}},
     {"gtest", {}},              {"gmock", {}},                  {"benchmark", {}},
 };
 

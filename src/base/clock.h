@@ -22,6 +22,13 @@ inline int64_t monotonic_now_ns() {
   return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
 }
 
+/// CLOCK_BOOTTIME in nanoseconds: what processes' start times in proc(5) are measured by.
+inline int64_t boottime_now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
 /// CLOCK_REALTIME in nanoseconds: what absolute mq_* timeouts are measured against. See mq_receive(3).
 inline int64_t realtime_now_ns() {
   timespec now{};

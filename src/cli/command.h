@@ -27,6 +27,7 @@ void add_daemon(Program& program);
 void add_doctor(Program& program);
 void add_enter(Program& program);
 void add_ipc(Program& program);
+void add_gc(Program& program);
 void add_limits(Program& program);
 void add_list(Program& program);
 void add_mount(Program& program);
@@ -39,7 +40,9 @@ void add_remove(Program& program);
 void add_run(Program& program);
 void add_send(Program& program);
 void add_stat(Program& program);
+void add_trace(Program& program);
 void add_unshare(Program& program);
+void add_watch(Program& program);
 
 /// The --ns option that commands on queues share; $MQUEUEFS_NS is its default.
 void add_ns_option(CLI::App& command, std::string& namespace_name);

@@ -17,10 +17,11 @@ std::optional<client::Connection> connect_to_daemon(const Attempt& attempt) {
 }
 
 Result<std::vector<control::QueueEntry>> fetch_queues(client::Connection& connection,
-                                                      const std::string& namespace_name, const char* only) {
+                                                      const std::string& namespace_name, const char* only, uint32_t parts) {
   control::QueueList request{};
   if (const Status set = client::set_name(request.target.name, namespace_name.c_str()); !set) return set.error();
   if (const Status set = client::set_name(request.only, only); !set) return set.error();
+  request.parts = parts;
   return fetch_pages<control::QueueEntry>(connection, Type::kQueueList, request,
                                           [](control::QueueList& r, uint64_t cursor) { r.cursor.after = cursor; });
 }

@@ -36,9 +36,9 @@ Result<std::vector<Record>> fetch_pages(client::Connection& connection, control:
   }
 }
 
-/// All queues of a namespace (or `only` one), newest first. Errors: of the request; EPROTO.
+/// All queues of a namespace (or `only` one), newest first, with `parts` (QueueParts). Errors: of the request; EPROTO.
 Result<std::vector<control::QueueEntry>> fetch_queues(client::Connection& connection,
-                                                      const std::string& namespace_name, const char* only = "");
+                                                      const std::string& namespace_name, const char* only = "", uint32_t parts = 0);
 
 /// All namespaces that the caller may see.
 Result<std::vector<control::NamespaceEntry>> fetch_namespaces(client::Connection& connection);

@@ -16,7 +16,8 @@ void add_commands(Program& program) {
   app.set_version_flag("--version", version_lines, "Print versions and what this machine has, and exit");
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
-  for (auto* add : {add_list, add_stat, add_create, add_remove, add_send, add_receive, add_peek, add_limits, add_ipc, add_ns,
+  for (auto* add : {add_list, add_stat, add_create, add_remove, add_send, add_receive, add_peek, add_watch,
+                    add_trace, add_gc, add_limits, add_ipc, add_ns,
                     add_unshare, add_enter, add_run, add_mount, add_oci_config, add_oci_hook, add_daemon, add_doctor, add_completion}) {
     add(program);
   }

@@ -79,6 +79,20 @@ Json queue_json(const control::QueueEntry& entry) {
     if (entry.notify_pid > 0) notification["pid"] = entry.notify_pid;
     object["notification"] = notification;
   }
+  object["sent"] = entry.sent;
+  object["received"] = entry.received;
+  object["oldest"] = entry.oldest_s > 0 ? Json(entry.oldest_s) : Json(nullptr);
+  object["blocked"] = Json::array();
+  for (const control::BlockedEntry& blocked : entry.blocked) {
+    if (blocked.since_ns <= 0) continue;
+    Json call;
+    call["operation"] = blocked.receives != 0 ? "receive" : "send";
+    call["since"] = static_cast<double>(blocked.since_ns) / 1e9;
+    if (blocked.pid > 0) call["pid"] = blocked.pid;
+    object["blocked"].push_back(call);
+  }
+  object["created"] = entry.created_s;
+  if (entry.creator_pid > 0) object["creator_pid"] = entry.creator_pid;
   object["damaged"] = entry.dead != 0;
   return object;
 }

@@ -1,11 +1,13 @@
 // mqueuefs stat: all that is known of one queue.
 #include <time.h>
 
+#include "base/clock.h"
 #include "cli/command.h"
 #include "cli/connect.h"
 #include "cli/explain.h"
 #include "cli/output.h"
 #include "cli/queue_entry.h"
+#include "cli/queue_view.h"
 #include "client/queue.h"
 
 namespace mqueuefs::cli {
@@ -46,6 +48,11 @@ std::string text_of(const control::QueueEntry& queue) {
   add("open", std::to_string(queue.open_handles));
   add("waiting", shown_waiters(queue));
   add("notify", shown_notification(queue));
+  add("sent", std::to_string(queue.sent));
+  add("received", std::to_string(queue.received));
+  add("oldest", oldest_text(queue, realtime_now_ns() / 1'000'000'000));
+  add("blocked", blocked_text(queue, realtime_now_ns()));
+  add("created", time_text(queue.created_s) + (queue.creator_pid > 0 ? " by pid " + std::to_string(queue.creator_pid) : ""));
   add("access", time_text(queue.atime_s));
   add("modify", time_text(queue.mtime_s));
   add("change", time_text(queue.ctime_s));
@@ -59,7 +66,7 @@ int run(const Options& options) {
   if (!name) return fail(explain(attempt, name.error()));
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
-  const auto queues = fetch_queues(*connection, options.namespace_name, *name);
+  const auto queues = fetch_queues(*connection, options.namespace_name, *name, control::kQueueActivity);
   if (!queues) {
     // ENOENT may be the namespace's or the queue's: only the first also fails without a queue.
     const bool no_queue = queues.code() == ENOENT && fetch_queues(*connection, options.namespace_name).ok();

@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "client/kernel_call.h"
 #include "client/mapped_queues.h"
@@ -194,12 +195,20 @@ class Operation {
     }
   }
 
+  /// Somebody traces the queue: the daemon is told of each message. Hands `code` on.
+  int tell_if_traced(int code, bool received, uint32_t priority, std::span<const std::byte> message) const {
+    if (code == 0 && queue().is_traced()) [[unlikely]] tell_message(received, priority, message);
+    return code;
+  }
+
   const SharedQueue& queue() const { return use_.mapping().queue(); }
   Seat seat() const { return use_.seat(); }
   uint32_t thread() const { return use_.thread(); }
   Aftermath& after() { return after_; }
 
  private:
+  void tell_message(bool received, uint32_t priority, std::span<const std::byte> message) const;
+
   // What is only a want of places here, the daemon may have.
   static int answer(int code) { return code == EBUSY || code == ENOMEM ? kNotAnswered : code; }
 
@@ -269,13 +278,29 @@ class Operation {
   const QueueUse use_;
 };
 
+// (In a function of its own: its room on the stack is for who is traced alone.)
+[[gnu::noinline]] void Operation::tell_message(bool received, uint32_t priority,
+                                               std::span<const std::byte> message) const {
+  constexpr size_t kMost = 4096;
+  struct {
+    control::TellMessageHeader header;
+    std::byte payload[kMost];
+  } told;
+  const size_t size = std::min(message.size(), kMost);
+  told.header = {received ? 1U : 0U, priority, static_cast<uint32_t>(message.size()), static_cast<uint32_t>(size)};
+  memcpy(told.payload, message.data(), size);
+  const auto argument = static_cast<uint32_t>(sizeof told.header + size);
+  const auto command = control::queue_ioctl(control::QueueIoctl::kTellMessage, argument);
+  static_cast<void>(ask(fd_, command, &told, "tell").ok());
+}
+
 }  // namespace
 
 int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
   Operation operation(queue, deadline);
   if (!operation.possible()) return kNotAnswered;
   const uint32_t maxmsg = operation.attributes().maxmsg;
-  return operation.run(
+  const int code = operation.run(
       [&] { return operation.queue().try_send(operation.seat(), priority, message, operation.after()).code(); },
       // While others are at it, it is better to let them than to take each place at once: the line of the state goes back
       // and forth between the processors less often.
@@ -293,6 +318,7 @@ int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority
         operation.queue().finish_wait(operation.seat(), waiter);
         return 0;
       });
+  return operation.tell_if_traced(code, false, priority, message);
 }
 
 int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bool (*writable)(void*, size_t),
@@ -310,7 +336,7 @@ int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bo
     received.priority = info->priority;
     return 0;
   };
-  return operation.run(
+  const int code = operation.run(
       [&] { return note(operation.queue().try_receive(operation.seat(), buffer, operation.after())); },
       [&, before = uint32_t{0}]() mutable {
         const uint32_t taken = operation.queue().places_taken();
@@ -323,6 +349,7 @@ int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bo
                                                  operation.after());
       },
       [&](uint32_t waiter) { return note(operation.queue().finish_receive(operation.seat(), waiter, buffer)); });
+  return operation.tell_if_traced(code, true, received.priority, buffer.first(code == 0 ? received.size : 0));
 }
 
 }  // namespace mqueuefs::client

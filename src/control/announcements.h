@@ -27,6 +27,22 @@ class Announcements {
   void drop_connection(uint64_t connection) {
     std::erase_if(by_thread_,
                   [connection](const auto& item) { return item.second.connection == connection; });
+    std::erase_if(collections_,
+                  [connection](const auto& item) { return item.second.connection == connection; });
+  }
+
+  /// The thread's next unlink of `name` is to succeed only if that is the queue `inode` and nobody holds it.
+  void put_collection(ipc::TaskId thread, uint64_t connection, std::string_view name, uint64_t inode) {
+    collections_.insert_or_assign(thread, Collection{connection, std::string(name), inode});
+  }
+  /// Drops it, and returns the inode if it was for `name`.
+  std::optional<uint64_t> take_collection(ipc::TaskId thread, std::string_view name) {
+    const auto found = collections_.find(thread);
+    if (found == collections_.end()) return std::nullopt;
+    const Collection collection = std::move(found->second);
+    collections_.erase(found);
+    if (collection.name != name) return std::nullopt;
+    return collection.inode;
   }
 
   /// Drops what the thread had announced, and returns it if it was for `name`.
@@ -57,7 +73,13 @@ class Announcements {
     std::string name;
     ipc::AnnouncedCreation creation;
   };
+  struct Collection {
+    uint64_t connection;
+    std::string name;
+    uint64_t inode;
+  };
   std::unordered_map<ipc::TaskId, Entry> by_thread_;
+  std::unordered_map<ipc::TaskId, Collection> collections_;
 };
 
 }  // namespace mqueuefs::control

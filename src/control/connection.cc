@@ -17,6 +17,9 @@ namespace {
 
 // A client that lets this many packets wait does not read.
 constexpr size_t kMostQueuedPackets = 64;
+// What a trace may leave waiting for its reader; more is counted and not kept.
+constexpr size_t kMostQueuedTraces = 1024;
+constexpr size_t kMostQueuedTraceBytes = size_t{1024} * 1024;
 // Requests answered for one readiness, so that nobody holds the loop.
 constexpr int kRequestsPerTurn = 8;
 
@@ -45,9 +48,11 @@ void Connection::close() {
   watch_.reset();
   process_watch_.reset();
   deadline_.reset();
+  trace_.reset();
   if (!queued_.empty()) reset_ = true;
   queued_.clear();
   if (sysv_ != nullptr) sysv_->cancel();
+  queued_bytes_ = 0;
   server_.remove(*this);
 }
 
@@ -146,7 +151,7 @@ void Connection::send(Type type, int status, std::span<const std::byte> body, Un
       return;
     }
   }
-  if (queued_.size() >= kMostQueuedPackets) {
+  if (queued_.size() >= kMostQueuedPackets && type != Type::kTraced) {
     lost_ = true;
     server_.host_.note_misbehaviour(peer_.pid, peer_.uid, "does not read its packets");
     server_.reactor_.run_later([weak = weak_from_this()] {
@@ -156,6 +161,7 @@ void Connection::send(Type type, int status, std::span<const std::byte> body, Un
   }
   queued_.push_back({header, {body.begin(), body.end()}, std::move(fd)});
   queued_.back().body.insert(queued_.back().body.end(), tail.begin(), tail.end());
+  queued_bytes_ += queued_.back().body.size();
   update_events();
 }
 
@@ -177,6 +183,7 @@ void Connection::send_queued() {
       if (sent.code() != EAGAIN && sent.code() != ENOBUFS && sent.code() != ETOOMANYREFS) close();
       return;
     }
+    queued_bytes_ -= packet.body.size();
     queued_.pop_front();
   }
   update_events();
@@ -228,6 +235,12 @@ bool Connection::died_without_reading() {
 
 void Connection::send_mapping(const Mapped& mapping, UniqueFd memfd) {
   send(Type::kMapped, 0, bytes_of(mapping), std::move(memfd));
+}
+
+bool Connection::send_traced(const Traced& traced, std::span<const std::byte> payload) {
+  if (closed_ || queued_.size() >= kMostQueuedTraces || queued_bytes_ >= kMostQueuedTraceBytes) return false;
+  send(Type::kTraced, 0, bytes_of(traced), UniqueFd(), payload);
+  return true;
 }
 
 void Connection::notify_thread(uint64_t value, uint32_t reason) {

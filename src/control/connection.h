@@ -39,6 +39,11 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   /// See Mapped.
   void send_mapping(const Mapped& mapping, UniqueFd memfd);
 
+  /// The trace that this connection asked for, in place of an earlier one.
+  void set_trace(std::unique_ptr<Trace> trace) { trace_ = std::move(trace); }
+  /// One event of it. False: too much waits for its reader, nothing was sent.
+  bool send_traced(const Traced& traced, std::span<const std::byte> payload);
+
   /// SIGEV_THREAD's message, see NotifyThread.
   void notify_thread(uint64_t value, uint32_t reason);
 
@@ -109,6 +114,8 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<ProcessWatch> process_watch_;
   std::unique_ptr<Timer> deadline_;
+  std::unique_ptr<Trace> trace_;
+  size_t queued_bytes_ = 0;
   std::deque<Packet> queued_;  // not sent yet, for want of room
   bool wait_over_ = false;
   WaitDone last_done_{};  // of the latest wait, if it is over

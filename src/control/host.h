@@ -46,6 +46,12 @@ class ProcessWatch {
   virtual ~ProcessWatch() = default;
 };
 
+/// Ends with itself a trace of a queue.
+class Trace {
+ public:
+  virtual ~Trace() = default;
+};
+
 /// Common errors: EINVAL a bad name; ENOENT no namespace of that name; EPERM not yours; ENOSPC, ENOMEM a
 /// ceiling of the daemon's options; ESRCH the caller is gone.
 class Host {
@@ -84,9 +90,10 @@ class Host {
   virtual Result<LimitsReply> set_limit(const Caller& caller, std::string_view name, std::string_view key,
                                         uint64_t value) = 0;
   /// Newest first, below the inode `below` (0: from the newest), at most `most`; only the queue `only` if
-  /// that is not empty (ENOENT).
+  /// that is not empty (ENOENT). `parts`: QueueParts.
   virtual Result<std::vector<QueueEntry>> list_queues(const Caller& caller, std::string_view name,
-                                                      uint64_t below, std::string_view only, size_t most) = 0;
+                                                      uint64_t below, std::string_view only, uint32_t parts,
+                                                      size_t most) = 0;
 
   /// For System V IPC: sysv_host.h.
   virtual SysvHost& sysv() = 0;

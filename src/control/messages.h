@@ -42,6 +42,8 @@ enum class Type : uint32_t {
   kSysvCall,         // SysvCall... -> SysvReply..., see sysv_messages.h
   kSysvDone,         // <- SysvReply...: a System V call that waited is over
   kSysvAdmin,        // SysvAdmin... -> ..., see sysv_messages.h
+  kCollect,          // Collect -> (empty): this thread's next unlink of the queue is EBUSY if somebody holds it
+  kTraced,           // <- Traced, payload: of a queue that an ioctl kTrace named
 };
 
 struct Header {
@@ -181,6 +183,19 @@ struct QueueList {
   Selector target;
   ListCursor cursor;
   char only[kNameBytes];  ///< if not empty: this queue alone
+  uint32_t parts;         ///< QueueParts: what costs more than a look
+  uint32_t reserved;
+};
+
+enum QueueParts : uint32_t {
+  kQueueActivity = 1,  ///< sent, received, oldest_s, blocked
+  kQueueHolders = 2,   ///< held_by
+};
+
+struct BlockedEntry {
+  int32_t pid;        ///< 0: not visible
+  uint32_t receives;  ///< 0: it sends
+  int64_t since_ns;   ///< CLOCK_REALTIME; 0: nobody
 };
 
 struct QueueEntry {
@@ -204,7 +219,35 @@ struct QueueEntry {
   int32_t notify_signo;
   int32_t notify_pid;
   uint32_t dead;  ///< the segment contradicted itself; operations say EUCLEAN
+  uint64_t sent;      ///< messages since the queue was made
+  uint64_t received;
+  int64_t oldest_s;   ///< when the oldest message was sent, CLOCK_REALTIME; 0: there is none
+  int64_t created_s;  ///< CLOCK_REALTIME
+  int32_t creator_pid;  ///< 0: not visible
+  uint32_t held_by;     ///< ipc::HeldBy
+  BlockedEntry blocked[3];  ///< those who have waited longest
 };
+
+struct Collect {
+  uint64_t inode;  ///< the queue must still be this one
+  char name[kNameBytes];
+};
+
+enum TracedOperations : uint32_t { kTracedSend = 1, kTracedReceive = 2, kTracedReturn = 3, kTracedEnd = 4 };
+
+struct Traced {
+  int64_t time_ns;     ///< CLOCK_REALTIME, when the daemon did it or learnt of it
+  uint64_t lost;       ///< so many before this one did not fit
+  uint32_t operation;  ///< TracedOperations; kTracedEnd: the queue is gone, nothing follows
+  int32_t pid;         ///< 0: not visible
+  uint32_t mapped;     ///< 1: a process did it in mapped memory, and told
+  uint32_t priority;
+  uint32_t size;
+  uint32_t payload_bytes;  ///< that follow: the beginning of the message
+  char command[16];        ///< of the process, as in /proc/PID/comm; not terminated if it is that long
+};
+inline constexpr uint32_t kMaxTracedBytes = 16 * 1024;
+
 
 struct WaitDone {
   int32_t status;  ///< 0: served; ETIMEDOUT; ERESTART: you were stopped, begin anew; or why it ended otherwise

@@ -46,6 +46,8 @@ enum class QueueIoctl : uint8_t {
                        // ctime); the flag itself is fcntl's
   kMap = 9,            // MapHeader in: a Mapped packet comes to the channel. EBADF: not open for reading and writing
   kTell = 10,          // TellHeader in: the caller maps the queue and did what concerns others
+  kTrace = 12,  // TraceHeader in: Traced packets come to the channel. EBADF: not open for reading
+  kTellMessage = 13,  // TellMessageHeader in, and payload: of a traced queue that the caller maps
   kReceiveDirect = 11,  // _IOC_READ: the payload; msg_len is the size, 1 to 16383. Returns direct_outcome. Never waits
 };
 
@@ -146,6 +148,19 @@ enum TellFlags : uint32_t {
 struct TellHeader {
   uint32_t flags;        ///< TellFlags
   uint32_t incarnation;  ///< of Mapped, with kCouldNotMap; else 0
+};
+
+struct TraceHeader {
+  uint64_t channel;
+  uint32_t payload_bytes;  ///< of each message at most, kMaxTracedBytes of messages.h at most
+  uint32_t reserved;
+};
+
+struct TellMessageHeader {
+  uint32_t received;  ///< 0: it was sent
+  uint32_t priority;
+  uint32_t size;  ///< of the message
+  uint32_t payload_bytes;  ///< that follow: its beginning
 };
 
 struct PeekHeader {

@@ -123,10 +123,18 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
       if (deadline_ != nullptr) deadline_->cancel();
       abandon();
       return reply(type, 0);
+    case Type::kCollect: {
+      const auto request = parse<Collect>(body);
+      const auto name = request ? text_of(request->name) : std::nullopt;
+      if (!name) return reply(type, EPROTO);
+      server_.announcements_.put_collection(caller->thread, id_, *name, request->inode);
+      return reply(type, 0);
+    }
     case Type::kSysvAdmin:
       return sysv().administer(*caller, body);
     case Type::kSysvCall:
     case Type::kSysvDone:
+    case Type::kTraced:
     case Type::kAdoptMount:  // are dealt with before they are received
     case Type::kAdoptListener:
     case Type::kWaitDone:
@@ -262,7 +270,7 @@ void Connection::list_queues(const Caller& caller, std::span<const std::byte> bo
   const auto target = request ? text_of(request->target.name) : std::nullopt;
   const auto only = request ? text_of(request->only) : std::nullopt;
   if (!target || !only) return reply(Type::kQueueList, EPROTO);
-  const auto entries = server_.host_.list_queues(caller, *target, request->cursor.after, *only, kMostRecords);
+  const auto entries = server_.host_.list_queues(caller, *target, request->cursor.after, *only, request->parts, kMostRecords);
   if (!entries) return reply(Type::kQueueList, entries.code());
   const uint64_t next = entries->size() < kMostRecords ? 0 : entries->back().inode;
   reply(Type::kQueueList, 0, page_of(next, *entries));

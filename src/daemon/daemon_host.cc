@@ -19,6 +19,7 @@
 #include "daemon/proc_files.h"
 #include "daemon/proc_text.h"
 #include "daemon/proc_view.h"
+#include "daemon/queue_trace.h"
 
 namespace mqueuefs::daemon {
 namespace {
@@ -345,6 +346,23 @@ ipc::Channel* DaemonHost::find_channel(uint64_t id) {
 
 std::optional<ipc::AnnouncedCreation> DaemonHost::take_announcement(ipc::TaskId task, std::string_view name) {
   return server_.announcements().take(task, name);
+}
+
+Status DaemonHost::check_unlink(ipc::TaskId task, ipc::Superblock& superblock, std::string_view name) {
+  const auto inode = server_.announcements().take_collection(task, name);
+  if (!inode) return {};
+  const auto queue = superblock.find(name);
+  if (!queue) return queue.error();
+  if ((*queue)->inode() != *inode) return Error{ENOENT, "another queue by now"};
+  return (*queue)->held_by() == 0 ? Status() : Error{EBUSY, "held"};
+}
+
+Status DaemonHost::start_trace(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue, uint32_t payload_bytes) {
+  control::Connection* const connection = server_.find(channel);
+  if (connection == nullptr) return Error{ENOTCONN, "channel"};
+  const pid_t process = tasks_.process_of(caller);
+  if (process == 0 || connection->process() != process) return Error{EPERM, "another's connection"};
+  return start_queue_trace(tasks_, budget_, *connection, caller, queue, payload_bytes);
 }
 
 bool DaemonHost::is_undoable(ipc::TaskId task, std::string_view name) {

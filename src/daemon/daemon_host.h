@@ -86,7 +86,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
                                          std::string_view key, uint64_t value) override;
   Result<std::vector<control::QueueEntry>> list_queues(const control::Caller& caller, std::string_view name,
                                                        uint64_t below, std::string_view only,
-                                                       size_t most) override;
+                                                       uint32_t parts, size_t most) override;
   control::SysvHost& sysv() override { return sysv_; }
   void note_misbehaviour(pid_t process, uid_t uid, const char* what) override;
   void connections_changed() override { look_for_idleness(); }
@@ -96,6 +96,8 @@ class DaemonHost final : public control::Host, public fuse::Services {
   std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId task, std::string_view name) override;
   Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) override;
   Status send_mapping(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue) override;
+  Status check_unlink(ipc::TaskId task, ipc::Superblock& superblock, std::string_view name) override;
+  Status start_trace(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue, uint32_t payload_bytes) override;
   bool is_undoable(ipc::TaskId task, std::string_view name) override;
   void note_unlinked(ipc::TaskId task, std::shared_ptr<ipc::HeldQueue> queue) override;
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t process, int type, int signo,
@@ -128,7 +130,8 @@ class DaemonHost final : public control::Host, public fuse::Services {
   /// ERANGE: only an administrator may set a limit so high.
   Status check_ceiling(const control::Caller& caller, std::string_view key, uint64_t value) const;
   std::unique_ptr<fuse::TextTree> proc_view_of(Namespace& target);
-  control::QueueEntry describe(ipc::QueueInode& queue, const control::Caller& caller);
+  void describe_activity(ipc::QueueInode& queue, const control::Caller& caller, control::QueueEntry& entry);
+  control::QueueEntry describe(ipc::QueueInode& queue, const control::Caller& caller, uint32_t parts);
   void serve_container(const control::Caller& caller, const seccomp::OciState& state, UniqueFd listener);
   bool serves_somebody() const;
   void look_for_idleness();

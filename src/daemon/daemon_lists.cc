@@ -114,7 +114,19 @@ Result<control::LimitsReply> DaemonHost::set_limit(const control::Caller& caller
   return limits_of(caller, **found);
 }
 
-control::QueueEntry DaemonHost::describe(ipc::QueueInode& queue, const control::Caller& caller) {
+void DaemonHost::describe_activity(ipc::QueueInode& queue, const control::Caller& caller,
+                                   control::QueueEntry& entry) {
+  const ipc::QueueActivity activity = queue.activity();
+  entry.sent = activity.sent;
+  entry.received = activity.received;
+  entry.oldest_s = activity.oldest_sent_s;
+  size_t listed = 0;
+  for (const ipc::BlockedCall& call : queue.blocked(std::size(entry.blocked))) {
+    entry.blocked[listed++] = {tasks_.pid_seen_by(call.process, caller.thread), call.receives ? 1U : 0U, call.since_ns};
+  }
+}
+
+control::QueueEntry DaemonHost::describe(ipc::QueueInode& queue, const control::Caller& caller, uint32_t parts) {
   const ipc::QueueStatus status = queue.status();
   queue.refresh();
   const ipc::FileAttributes& file = queue.file();
@@ -139,12 +151,17 @@ control::QueueEntry DaemonHost::describe(ipc::QueueInode& queue, const control::
   entry.notify_signo = status.notify_signo;
   entry.notify_pid = tasks_.pid_seen_by(status.notify_process, caller.thread);
   entry.dead = queue.dead() ? 1 : 0;
+  entry.created_s = queue.created_s();
+  entry.creator_pid = tasks_.pid_seen_by(queue.creator(), caller.thread);
+  if ((parts & control::kQueueActivity) != 0) describe_activity(queue, caller, entry);
+  if ((parts & control::kQueueHolders) != 0) entry.held_by = queue.held_by();
   return entry;
 }
 
 Result<std::vector<control::QueueEntry>> DaemonHost::list_queues(const control::Caller& caller,
                                                                  std::string_view name, uint64_t below,
-                                                                 std::string_view only, size_t most) {
+                                                                 std::string_view only, uint32_t parts,
+                                                                 size_t most) {
   const auto found = target(caller, name, Access::kUse);
   if (!found) return found.error();
   const ipc::Superblock& superblock = *(*found)->ipc->superblock();
@@ -152,12 +169,12 @@ Result<std::vector<control::QueueEntry>> DaemonHost::list_queues(const control::
   if (!only.empty()) {
     const auto queue = superblock.find(only);
     if (!queue) return queue.error();
-    entries.push_back(describe(**queue, caller));
+    entries.push_back(describe(**queue, caller, parts));
     return entries;
   }
   auto* queue = superblock.next_below(below == 0 ? UINT64_MAX : below);
   for (; queue != nullptr && entries.size() < most; queue = superblock.next_below(queue->inode())) {
-    entries.push_back(describe(*queue, caller));
+    entries.push_back(describe(*queue, caller, parts));
   }
   return entries;
 }

@@ -88,6 +88,30 @@ bool is_stopped_state(std::string_view stat) {
   return stat.starts_with('T') || stat.starts_with('t');
 }
 
+bool is_dead_state(std::string_view stat) {
+  const size_t end = stat.rfind(')');
+  if (end == std::string_view::npos) return true;
+  stat = skip_blanks(stat.substr(end + 1));
+  return stat.starts_with('Z') || stat.starts_with('X') || stat.starts_with('x');
+}
+
+std::optional<uint64_t> start_time_ticks(std::string_view stat) {
+  // The name, in brackets, may hold anything.
+  const size_t end = stat.rfind(')');
+  if (end == std::string_view::npos) return std::nullopt;
+  stat = skip_blanks(stat.substr(end + 1));
+  constexpr int kFieldsBetween = 22 - 3;
+  for (int field = 0; field < kFieldsBetween; ++field) {
+    const size_t blank = stat.find(' ');
+    if (blank == std::string_view::npos) return std::nullopt;
+    stat.remove_prefix(blank + 1);
+  }
+  uint64_t ticks = 0;
+  const auto [rest, error] = std::from_chars(stat.data(), stat.data() + stat.size(), ticks);
+  if (error != std::errc()) return std::nullopt;
+  return ticks;
+}
+
 std::optional<pid_t> parent_process(std::string_view stat) {
   const size_t end = stat.rfind(')');
   if (end == std::string_view::npos) return std::nullopt;

@@ -30,6 +30,12 @@ std::optional<uid_t> effective_uid(std::string_view status);
 /// What sched_getattr(2) says, made into the kernel's `prio`: -1 deadline, 0 to 99 real-time, 100 to 139 by nice.
 int kernel_priority(uint32_t policy, int nice, uint32_t realtime_priority);
 
+/// Field 22 of /proc/PID/stat: when it started, clock ticks since the system did.
+std::optional<uint64_t> start_time_ticks(std::string_view stat);
+
+/// Field 3 of /proc/PID/stat says Z or X: nothing of it runs any more.
+bool is_dead_state(std::string_view stat);
+
 /// Field 3 of /proc/PID/stat says T or t: stopped, or traced and stopped.
 bool is_stopped_state(std::string_view stat);
 

@@ -26,6 +26,7 @@ class Tasks final : public ipc::TaskInfo {
   int rank_of(ipc::TaskId task) override;
   bool may_exceed_limits(ipc::TaskId task) override;
   uint64_t rlimit_msgqueue(ipc::TaskId task) override;
+  bool ran_at(pid_t process, int64_t boottime_ns) override;
   bool is_stopped(ipc::TaskId task) override;
   pid_t pid_seen_by(pid_t process, ipc::TaskId reader) override;
 

@@ -124,6 +124,11 @@ void on_mknod(fuse_req_t request, fuse_ino_t, const char* name, mode_t mode, dev
 void on_unlink(fuse_req_t request, fuse_ino_t, const char* name) {
   FuseSession& session = FuseSession::of(request);
   const pid_t task = fuse_req_ctx(request)->pid;
+  const Status allowed = session.services().check_unlink(task, *session.superblock(), name);
+  if (!allowed) {
+    fuse_reply_err(request, allowed.code());
+    return;
+  }
   std::shared_ptr<ipc::HeldQueue> held;
   if (session.services().is_undoable(task, name)) {
     if (const auto queue = session.superblock()->find(name)) held = std::make_shared<ipc::HeldQueue>(*queue);

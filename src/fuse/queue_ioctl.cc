@@ -112,7 +112,7 @@ IoctlReply receive(const IoctlContext& context, Bytes argument, Room answer) {
 
   const Room room = into_channel ? Room() : answer.subspan(sizeof(*header));
   std::optional<MessageInfo> info;
-  const auto received = queue.try_receive(header->buffer_size, room, channel);
+  const auto received = queue.try_receive(header->buffer_size, room, channel, context.caller.task);
   if (received) {
     info = *received;
   } else {
@@ -143,7 +143,7 @@ IoctlReply send_direct(const IoctlContext& context, uint32_t priority, Bytes pay
 
 IoctlReply receive_direct(const IoctlContext& context, Room answer) {
   if (!context.file.readable) return fail(EBADF);
-  const auto received = context.file.queue->try_receive(answer.size(), answer, nullptr);
+  const auto received = context.file.queue->try_receive(answer.size(), answer, nullptr, context.caller.task);
   if (!received) return fail(received.code());
   return {.outcome = control::direct_outcome(received->size, received->priority),
           .size = received->size,
@@ -194,7 +194,8 @@ IoctlReply receive_many(const IoctlContext& context, Bytes argument, Room answer
   uint32_t entries = 0;
   while (entries < header->entries && reply.size + sizeof(control::ManyEntry) <= answer.size()) {
     const size_t offset = reply.size + sizeof(control::ManyEntry);
-    const auto received = queue.try_receive(header->buffer_size, answer.subspan(offset), nullptr);
+    const auto received =
+        queue.try_receive(header->buffer_size, answer.subspan(offset), nullptr, context.caller.task);
     if (!received) {
       // EINVAL: it begins the next answer, or is too long for any and has to come through a channel.
       if (entries == 0) return fail(received.code());
@@ -324,6 +325,28 @@ IoctlReply tell(const IoctlContext& context, Bytes argument) {
   return {};
 }
 
+// Who may read the messages may see who sends and receives them.
+IoctlReply trace(const IoctlContext& context, Bytes argument) {
+  const auto header = take_header<control::TraceHeader>(argument);
+  if (!header) return fail(EINVAL);
+  if (!context.file.readable) return fail(EBADF);
+  return fail(context.services
+                  .start_trace(header->channel, context.caller.task, *context.file.queue, header->payload_bytes)
+                  .code());
+}
+
+IoctlReply tell_message(const IoctlContext& context, Bytes argument) {
+  const auto header = take_header<control::TellMessageHeader>(argument);
+  ipc::QueueInode& queue = *context.file.queue;
+  if (!header || header->payload_bytes > argument.size() || header->payload_bytes > header->size) return fail(EINVAL);
+  if (header->priority >= kPriorities || header->size > queue.attributes().msgsize) return fail(EINVAL);
+  if (!context.file.readable || !context.file.writable) return fail(EBADF);
+  const auto operation = header->received != 0 ? ipc::TracedOperation::kReceived : ipc::TracedOperation::kSent;
+  queue.told_message({operation, true, context.caller.task, header->priority, header->size,
+                      argument.first(header->payload_bytes)});
+  return {};
+}
+
 }  // namespace
 
 IoctlReply handle_queue_ioctl(const IoctlContext& context, unsigned command, Bytes argument, Room answer) {
@@ -357,6 +380,10 @@ IoctlReply handle_queue_ioctl(const IoctlContext& context, unsigned command, Byt
       return map(context, argument);
     case QueueIoctl::kTell:
       return tell(context, argument);
+    case QueueIoctl::kTrace:
+      return trace(context, argument);
+    case QueueIoctl::kTellMessage:
+      return tell_message(context, argument);
     case QueueIoctl::kReceiveDirect:
       break;  // its direction is another
   }

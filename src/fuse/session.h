@@ -31,6 +31,14 @@ class Services {
   virtual bool is_undoable(ipc::TaskId task, std::string_view name) = 0;
   virtual void note_unlinked(ipc::TaskId task, std::shared_ptr<ipc::HeldQueue> queue) = 0;
 
+  /// Whether `task` may unlink `name`, rights apart: EBUSY, ENOENT if it wanted to do so only with a queue that nobody
+  /// holds.
+  virtual Status check_unlink(ipc::TaskId task, ipc::Superblock& superblock, std::string_view name) = 0;
+
+  /// Lets the connection `channel`, if that is the caller's own, hear of each message. ENOTCONN, EPERM: as
+  /// send_mapping; EMFILE: the queue has as many tracers as it may; ENOMEM.
+  virtual Status start_trace(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue, uint32_t payload_bytes) = 0;
+
   /// To be asked before a superblock is: makes sure that a namespace whose last task is gone is freed. EOVERFLOW:
   /// the user namespace that owns it has no name for the creator's ids (SPEC C5).
   virtual Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) = 0;

@@ -29,7 +29,8 @@ QueueInode::QueueInode(Superblock& superblock, uint64_t inode, std::string name,
       file_(file),
       charged_uid_(charged_uid),
       charge_bytes_(charge_bytes),
-      segment_(superblock.environment().mapped_segments) {}
+      segment_(superblock.environment().mapped_segments),
+      created_s_(file.ctime_s) {}
 
 QueueInode::~QueueInode() { MQUEUEFS_CHECK(waiting_.empty() && in_use_ == 0); }
 
@@ -86,6 +87,7 @@ void QueueInode::end_if_unused() {
 void QueueInode::end() {
   if (ended_) return;
   ended_ = true;
+  end_traces();
   if (is_mapped() && superblock_ != nullptr) superblock_->queue_is_mapped(*this, false);
   mapping_.clear();
   segment_.drop();
@@ -119,6 +121,7 @@ Result<SharedQueue> QueueInode::segment() {
   MQUEUEFS_CHECK(joined && *joined == kOwnSeat.member);
   const uint32_t flags = (registration_ ? uint32_t{kNotify} : 0) | (polled_ ? uint32_t{kPoll} : 0);
   if (const Status set = made->change_flags(flags, 0, after); !set) return note(set.error());
+  if (!tracers_.empty()) made->set_traced(true);
   return *made;
 }
 
@@ -129,7 +132,13 @@ void QueueInode::drop_segment() {
   const auto queue = segment();
   const auto state = queue ? queue->look(after) : queue.error();
   if (!state || !state->empty()) return;
-  last_version_ = state->version;
+  forget_segment(*queue, state->version);
+}
+
+// Its counts go on in the next one.
+void QueueInode::forget_segment(const SharedQueue& queue, uint64_t version) {
+  add_counts(queue, past_);
+  last_version_ = version;
   segment_.drop();
 }
 
@@ -173,6 +182,7 @@ Status QueueInode::deliver(uint32_t priority, std::span<const std::byte> payload
   let_stopped_go(Line::kReceivers);
   Aftermath after;
   const Status sent = queue->try_send(kOwnSeat, priority, payload, after);
+  if (sent) trace(TracedOperation::kSent, sender.task, priority, payload);
   settle(*queue, after, sender);
   if (!sent) return note(sent.error());
   stamp(kAllTimes);
@@ -244,13 +254,14 @@ Result<bool> QueueInode::send_if(uint32_t priority, std::span<const std::byte> p
   after = {};
   const bool answered = answer();
   const Status sent = answered ? queue->send_reserved(kOwnSeat, priority, payload, after) : queue->drop_reserved(after);
+  if (answered && sent) trace(TracedOperation::kSent, sender.task, priority, payload);
   settle(*queue, after, sender);
   if (!sent) return note(sent.error());
   if (answered) stamp(kAllTimes);
   return answered;
 }
 
-Result<bool> QueueInode::receive_if(uint64_t buffer_size, const AnswerReceiver& answer) {
+Result<bool> QueueInode::receive_if(uint64_t buffer_size, const AnswerReceiver& answer, TaskId receiver) {
   if (buffer_size < attributes_.msgsize) return Error{EMSGSIZE, "the buffer is shorter than msgsize"};
   if (!segment_.made()) return Error{EAGAIN, "the queue is empty"};
   const auto queue = segment();
@@ -263,6 +274,7 @@ Result<bool> QueueInode::receive_if(uint64_t buffer_size, const AnswerReceiver& 
     settle(*queue, after, {});
     return false;
   }
+  if (message) trace(TracedOperation::kReceived, receiver, message->info.priority, message->payload);
   settle(*queue, after, {});
   if (!message) return note(message.error());
   restore_stranded();
@@ -294,7 +306,8 @@ Status QueueInode::wait_to_receive_if(Channel& channel, const WaitRequest& reque
 
 // ---- receiving ----
 
-Result<MessageInfo> QueueInode::try_receive(uint64_t buffer_size, std::span<std::byte> buffer, Channel* channel) {
+Result<MessageInfo> QueueInode::try_receive(uint64_t buffer_size, std::span<std::byte> buffer, Channel* channel,
+                                            TaskId receiver) {
   if (buffer_size < attributes_.msgsize) return Error{EMSGSIZE, "the buffer is shorter than msgsize"};
   if (!segment_.made() && stranded_.empty()) return Error{EAGAIN, "the queue is empty"};
   const auto queue = segment();
@@ -306,6 +319,13 @@ Result<MessageInfo> QueueInode::try_receive(uint64_t buffer_size, std::span<std:
   auto direct = queue->try_receive(kOwnSeat, buffer, after);
   const auto received =
       direct.code() == EMSGSIZE ? receive_longer(*queue, buffer, channel, after) : Result<MessageInfo>(std::move(direct));
+  if (received && !tracers_.empty()) {
+    const Message* const assigned = received->size > buffer.size() ? channel->assigned_or_null() : nullptr;
+    const std::span<const std::byte> payload = assigned != nullptr ? std::span(assigned->payload)
+                                                                   : std::span<const std::byte>(buffer);
+    trace(TracedOperation::kReceived, receiver, received->priority,
+          payload.first(std::min<size_t>(payload.size(), received->size)));
+  }
   settle(*queue, after, {});
   if (!received) return note(received.error());
   restore_stranded();
@@ -317,7 +337,7 @@ Result<MessageInfo> QueueInode::try_receive(uint64_t buffer_size, std::span<std:
 Result<std::optional<MessageInfo>> QueueInode::receive(uint64_t buffer_size, std::span<std::byte> buffer,
                                                        Channel& channel, const WaitRequest& request) {
   for (;;) {
-    const auto received = try_receive(buffer_size, buffer, &channel);
+    const auto received = try_receive(buffer_size, buffer, &channel, request.task);
     if (received) return std::optional(*received);
     if (received.code() != EAGAIN) return received.error();
     const Status waiting = wait_to_receive_if(channel, request);
@@ -380,6 +400,7 @@ void QueueInode::restore(Message message) {
 
 void QueueInode::give_back(Message message) {
   if (ended_ || dead_) return;
+  trace(TracedOperation::kGivenBack, 0, message.info.priority, message.payload);
   restore(std::move(message));
 }
 

@@ -23,6 +23,7 @@
 #include "ipc/file_attributes.h"
 #include "ipc/mapped_segments.h"
 #include "ipc/notification.h"
+#include "ipc/queue_activity.h"
 #include "ipc/task_info.h"
 #include "segment/shared_queue.h"
 
@@ -112,7 +113,9 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   /// `buffer`, or, if it does not fit there, to `channel` as its assigned message (the returned size is then
   /// greater than buffer.size()). Errors: EMSGSIZE buffer_size < msgsize; EAGAIN empty; EINVAL: the message
   /// does not fit and there is no channel; EBUSY: the channel is in use; EUCLEAN.
-  Result<MessageInfo> try_receive(uint64_t buffer_size, std::span<std::byte> buffer, Channel* channel);
+  /// `receiver` is told to who traces.
+  Result<MessageInfo> try_receive(uint64_t buffer_size, std::span<std::byte> buffer, Channel* channel,
+                                  TaskId receiver = 0);
 
   /// The same for a caller who may wait: no value means that `channel` is in the wait list.
   /// Additional error: ETIMEDOUT.
@@ -132,7 +135,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
                        const AnswerSender& answer);
   /// try_receive of a whole message, which goes back to its place unless `answer` returns true. False: it did not.
   /// Errors: try_receive's. `answer` must not call the model.
-  Result<bool> receive_if(uint64_t buffer_size, const AnswerReceiver& answer);
+  Result<bool> receive_if(uint64_t buffer_size, const AnswerReceiver& answer, TaskId receiver = 0);
   /// Waits, if that is still what has to be done: after EAGAIN from the two above. EAGAIN: it is not, try again.
   /// ETIMEDOUT; ENOMEM, EBUSY.
   Status wait_to_send_if(uint32_t priority, std::span<const std::byte> payload, const Sender& sender, Channel& channel,
@@ -178,6 +181,24 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   pid_t registered_process() const { return registration_ ? registration_->process : 0; }
 
   QueueStatus status();
+
+  // --- for who watches: queue_activity.cc ---
+  QueueActivity activity();
+  /// Those who have waited longest first.
+  std::vector<BlockedCall> blocked(size_t most);
+  /// HeldBy. 0: nobody has to do with the queue any more. Looks into /proc for the creator.
+  uint32_t held_by();
+  /// Who made it, in the daemon's pid namespace; 0: not known.
+  pid_t creator() const { return creator_; }
+  int64_t created_s() const { return created_s_; }
+  /// `boottime_ns`: now, CLOCK_BOOTTIME.
+  void set_creator(pid_t process, int64_t boottime_ns);
+  /// While there is a tracer processes that map the queue tell of each message (told_message), which makes them slower.
+  void add_tracer(QueueTracer& tracer);
+  void remove_tracer(QueueTracer& tracer);
+  size_t tracer_count() const { return tracers_.size(); }
+  void told_message(const TracedMessage& message);
+
   /// Memory that the messages occupy.
   uint64_t memory_bytes() const { return segment_.made() ? segment_.memory().memory_bytes() : 0; }
 
@@ -228,6 +249,12 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   void unlink();
   void relink();
   void superblock_gone();
+  static void add_counts(const SharedQueue& queue, QueueActivity& activity);
+  void forget_segment(const SharedQueue& queue, uint64_t version);
+  void mark_traced();
+  void trace(const TracedMessage& message);
+  void trace(TracedOperation operation, TaskId task, uint32_t priority, std::span<const std::byte> payload);
+  void end_traces();
   void end_if_unused();
   void end();
   Error note(Error error);
@@ -257,6 +284,12 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   bool needs_reclaim_ = false;     // somebody died with slots in his hands
   bool unfired_ = false;           // a notification was found used up by somebody who has not told yet
   std::optional<Registration> registration_;
+  QueueActivity past_;         // of the segments that were dropped
+  uint64_t most_received_ = 0;
+  pid_t creator_ = 0;
+  int64_t created_at_ns_ = 0;  // CLOCK_BOOTTIME
+  const int64_t created_s_;    // CLOCK_REALTIME
+  std::vector<QueueTracer*> tracers_;
 };
 
 /// SIGEV_SIGNAL with a signo of 0 to 64, SIGEV_NONE, SIGEV_THREAD; else EINVAL (SPEC F2).

@@ -139,8 +139,13 @@ void QueueInode::serve_waiter(const SharedQueue& queue, Channel& channel, const 
     }
     message.payload.resize(handed->size);
     message.info = *handed;
+    const TaskId task = channel.wait_request().task != 0 ? channel.wait_request().task : channel.wait_request().process;
     channel.become_idle();
-    if (!channel.offer(self, message)) restore(std::move(message));
+    trace(TracedOperation::kReceived, task, message.info.priority, message.payload);
+    if (!channel.offer(self, message)) {
+      trace(TracedOperation::kGivenBack, task, message.info.priority, message.payload);
+      restore(std::move(message));
+    }
     return;
   }
   queue.finish_wait(kOwnSeat, waiter);
@@ -148,7 +153,9 @@ void QueueInode::serve_waiter(const SharedQueue& queue, Channel& channel, const 
   Status sent;
   const bool there = channel.admit();
   if (there) {
-    sent = queue.send_granted(kOwnSeat, channel.message_.info.priority, channel.message_.payload, after);
+    const auto& [info, payload] = channel.message_;
+    sent = queue.send_granted(kOwnSeat, info.priority, payload, after);
+    if (sent) trace(TracedOperation::kSent, channel.sender_.task, info.priority, payload);
   } else {
     sent = queue.drop_reserved(after);
   }

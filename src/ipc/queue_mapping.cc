@@ -135,8 +135,8 @@ void QueueInode::shed_memory() {
   }
   const auto state = queue->look(after);
   if (!state) return;
-  last_version_ = state->version;
-  segment_.drop();
+  forget_segment(*queue, state->version);
+  past_.sent -= messages.size();  // they are sent once more
   const auto fresh = segment();
   // They were sent already: nobody is told.
   if (fresh) static_cast<void>(fresh->change_flags(0, kNotify | kPoll, after).ok());

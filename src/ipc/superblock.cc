@@ -80,6 +80,7 @@ Result<std::shared_ptr<QueueInode>> Superblock::create(std::string_view name, mo
   file.stamp(kAllTimes, file_time_now_s());
   auto queue = std::make_shared<QueueInode>(*this, next_inode_++, std::string(name), *attributes, file, creator.uid,
                                             charge_bytes);
+  queue->set_creator(tasks.process_of(creator.task), boottime_now_ns());
   names_.emplace(queue->name(), queue);
   by_inode_.emplace(queue->inode(), queue.get());
   root_.stamp(kAllTimes, file_time_now_s());  // SPEC B12

@@ -46,6 +46,9 @@ class TaskInfo {
   /// Soft RLIMIT_MSGQUEUE, bytes. See getrlimit(2).
   virtual uint64_t rlimit_msgqueue(TaskId task) = 0;
 
+  /// Whether `process` runs and began before `boottime_ns` (CLOCK_BOOTTIME): then it is the one that had that number.
+  virtual bool ran_at(pid_t process, int64_t boottime_ns) = 0;
+
   /// The thread is stopped, by a signal or a debugger.
   virtual bool is_stopped(TaskId task) = 0;
 

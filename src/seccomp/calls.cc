@@ -160,7 +160,7 @@ void Session::timed_receive(const Notification& call) {
       queue->receive_if(call.arguments[2], [&](const MessageInfo& info, std::span<const std::byte> payload) {
         answered = answer_receive(targets_, call, buffer, info, payload);
         return answered.ok();
-      });
+      }, call.task);
   if (answered.code() == ESTALE) return serve_anew(call);
   // The kernel's mq_timedreceive(2) loses the message here; it stays in the queue.
   if (answered.code() == EFAULT) return void(fail(call, EFAULT));

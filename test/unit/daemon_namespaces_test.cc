@@ -23,6 +23,7 @@ class NoTasks final : public ipc::TaskInfo {
   int rank_of(ipc::TaskId) override { return 120; }
   bool may_exceed_limits(ipc::TaskId) override { return false; }
   uint64_t rlimit_msgqueue(ipc::TaskId) override { return UINT64_MAX; }
+  bool ran_at(pid_t, int64_t) override { return false; }
   bool is_stopped(ipc::TaskId) override { return false; }
   pid_t pid_seen_by(pid_t process, ipc::TaskId) override { return process; }
 };

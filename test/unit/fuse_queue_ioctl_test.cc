@@ -29,6 +29,12 @@ class FakeServices : public Services {
     log.push_back("mapped");
     return {};
   }
+  Status check_unlink(ipc::TaskId, ipc::Superblock&, std::string_view) override { return {}; }
+  Status start_trace(uint64_t target_channel, ipc::TaskId, ipc::QueueInode&, uint32_t payload_bytes) override {
+    if (target_channel != 7) return Error{ENOTCONN};
+    log.push_back("traced " + std::to_string(payload_bytes));
+    return {};
+  }
   bool is_undoable(ipc::TaskId, std::string_view) override { return false; }
   void note_unlinked(ipc::TaskId, std::shared_ptr<ipc::HeldQueue>) override {}
   std::unique_ptr<ipc::NotificationTarget> make_notification_target(pid_t, int type, int, uint64_t,

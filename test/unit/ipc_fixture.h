@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,9 +20,11 @@ class FakeTasks : public TaskInfo {
   int rank_of(TaskId) override { return 120; }
   bool may_exceed_limits(TaskId) override { return privileged; }
   uint64_t rlimit_msgqueue(TaskId) override { return rlimit_bytes; }
+  bool ran_at(pid_t process, int64_t) override { return running.contains(process); }
   bool is_stopped(TaskId task) override { return task == stopped; }
   pid_t pid_seen_by(pid_t process, TaskId) override { return process; }
 
+  std::set<pid_t> running;
   bool privileged = false;
   TaskId stopped = 0;
   uint64_t rlimit_bytes = 819200;
