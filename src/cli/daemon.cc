@@ -70,6 +70,13 @@ void add_daemon(Program& program) {
   command->add_option("--log-level", options->log_level, "trace, debug, info (the default), warn, error, off")
       ->option_text("LEVEL")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
+  command->add_option("--log-format", options->log_format, "text (the default) or json")
+      ->option_text("FORMAT")
+      ->check(CLI::IsMember({"text", "json"}));
+  command->add_option("--metrics", options->metrics, "Tell a monitoring system there: unix:PATH or 127.0.0.1:PORT")
+      ->option_text("ADDRESS");
+  command->add_option("--metrics-max-queues", options->metrics_max_queues, "Queues that have metrics of their own [200]")
+      ->option_text("N");
   // Between this program's own parts, and for tests: an empty group is not shown.
   command->add_flag("--on-demand", options->on_demand, "Leave when nobody is served")->group("");
   command->add_option("--ready-fd", options->ready_fd, "Where to say that it is ready")->group("");

@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +21,8 @@
 #include "daemon/daemon_host.h"
 #include "daemon/event_loop.h"
 #include "daemon/features.h"
+#include "daemon/log.h"
+#include "daemon/metrics_server.h"
 #include "daemon/privileges.h"
 #include "daemon/proc_files.h"
 #include "daemon/service_manager.h"
@@ -51,20 +51,6 @@ class ReadyLine {
  private:
   UniqueFd fd_;
 };
-
-void start_log(const DaemonOptions& options) {
-  std::shared_ptr<spdlog::logger> logger;
-  if (!options.foreground) {  // in the background there is no stderr
-    logger = std::make_shared<spdlog::logger>(
-        "mqueuefs", std::make_shared<spdlog::sinks::syslog_sink_st>("mqueuefs", LOG_PID, LOG_DAEMON, false));
-  } else {
-    logger = std::make_shared<spdlog::logger>("mqueuefs", std::make_shared<spdlog::sinks::stderr_sink_st>());
-    logger->set_pattern("mqueuefs: %l: %v");
-  }
-  logger->set_level(spdlog::level::from_str(options.log_level));
-  logger->flush_on(spdlog::level::trace);
-  spdlog::set_default_logger(std::move(logger));
-}
 
 void leave_starter() {
   setsid();
@@ -172,6 +158,15 @@ Status serve(const DaemonOptions& options, const ipc::Limits& ceilings, const Fe
   } else if (const Status listening = listen_for_containers(options, place, host); !listening) {
     return listening;
   }
+  std::unique_ptr<MetricsServer> metrics;
+  if (!options.metrics.empty()) {
+    auto listening = MetricsServer::listen(**loop, options.metrics, [&host, &options] {
+      return exposition(host.metrics(options.metrics_max_queues));
+    });
+    if (!listening) return listening.error();
+    metrics = std::move(*listening);
+    (*loop)->measure();
+  }
   if (options.on_demand) host.leave_when_idle([&loop] { (*loop)->stop(); });
   ready.say("ready");
   tell_service_manager("READY=1");
@@ -193,7 +188,7 @@ int run_daemon(const DaemonOptions& options) {
     ready.say("failed: " + line);
     return 1;
   };
-  start_log(options);
+  start_log(options.log_level, options.log_format == "json" ? LogFormat::kJson : LogFormat::kText, options.foreground);
   auto handed_over = take_handed_over();
   if (!handed_over) return fail(handed_over.error());
   leave_ipc_namespace();

@@ -17,6 +17,9 @@ struct DaemonOptions {
   uint32_t max_namespaces_per_user = 1024;
   uint32_t max_connections_per_user = 4096;
   std::vector<std::string> max_limits;  ///< KEY=VALUE: ceilings for the limits that others than root may set
+  std::string log_format = "text";  ///< text, json
+  std::string metrics;              ///< see MetricsServer::listen; empty: none
+  uint32_t metrics_max_queues = 200;  ///< that have series of their own
   std::string log_level = "info";  ///< trace, debug, info, warn, error, critical, off
   std::string without;             ///< see remove_features
 };

@@ -332,10 +332,25 @@ Status DaemonHost::bind_namespace(const control::Caller& caller, std::string_vie
 }
 
 void DaemonHost::note_misbehaviour(pid_t process, uid_t uid, const char* what) {
-  // One a second: whoever misbehaves must not fill the log.
-  const int64_t now_s = file_time_now_s();
-  if (std::exchange(last_complaint_s_, now_s) == now_s) return;
+  // Whoever misbehaves must not fill the log.
+  const auto left_out = complaints_.take(uid, monotonic_now_ns());
+  if (!left_out) return;
+  if (*left_out > 0) spdlog::warn("{} complaints about user {} were left out", *left_out, uid);
   spdlog::warn("process {} of user {}: {}", process, uid, what);
+}
+
+void DaemonHost::note_refused_creation(ipc::Superblock& superblock, const ipc::Creator& creator, const Error& error) {
+  const char* limit = nullptr;
+  if (error.code == ENOSPC) limit = "queues_max";
+  if (error.code == EMFILE) limit = "RLIMIT_MSGQUEUE";
+  if (error.code == ENOMEM) limit = "--max-user-memory";
+  if (limit == nullptr) return;
+  const auto left_out = complaints_.take(creator.uid, monotonic_now_ns());
+  if (!left_out) return;
+  if (*left_out > 0) spdlog::warn("{} complaints about user {} were left out", *left_out, creator.uid);
+  const ipc::IpcNamespace* const shown = superblock.namespace_or_null();
+  spdlog::warn("namespace {}: user {} is refused a queue: {} is reached", shown != nullptr ? shown->id() : 0, creator.uid,
+               limit);
 }
 
 // --- fuse::Services ---

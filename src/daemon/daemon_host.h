@@ -21,7 +21,9 @@
 #include "daemon/event_loop.h"
 #include "daemon/features.h"
 #include "daemon/kernel_namespaces.h"
+#include "daemon/log.h"
 #include "daemon/mapping_processes.h"
+#include "daemon/metrics.h"
 #include "daemon/mounts.h"
 #include "daemon/namespaces.h"
 #include "daemon/oci_listener.h"
@@ -58,6 +60,9 @@ class DaemonHost final : public control::Host, public fuse::Services {
   /// See OciListener::listen.
   Status listen_for_containers(const std::string& path) { return oci_.listen(path); }
   Status listen_for_containers(UniqueFd socket) { return oci_.listen(std::move(socket)); }
+
+  /// What the metrics tell; `most_queues` bounds their number. Takes some microseconds for each queue there is.
+  DaemonMetrics metrics(size_t most_queues);
 
   /// Calls `leave` once nobody has been served for a moment: no connection, no named namespace, no queue, no
   /// limit that was changed, nothing mounted or open.
@@ -96,6 +101,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   std::optional<ipc::AnnouncedCreation> take_announcement(ipc::TaskId task, std::string_view name) override;
   Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) override;
   Status send_mapping(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue) override;
+  void note_refused_creation(ipc::Superblock& superblock, const ipc::Creator& creator, const Error& error) override;
   Status check_unlink(ipc::TaskId task, ipc::Superblock& superblock, std::string_view name) override;
   Status start_trace(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue, uint32_t payload_bytes) override;
   bool is_undoable(ipc::TaskId task, std::string_view name) override;
@@ -130,6 +136,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   /// ERANGE: only an administrator may set a limit so high.
   Status check_ceiling(const control::Caller& caller, std::string_view key, uint64_t value) const;
   std::unique_ptr<fuse::TextTree> proc_view_of(Namespace& target);
+  NamespaceMetrics metrics_of_namespace(const Namespace& known, size_t& queues_left);
   void describe_activity(ipc::QueueInode& queue, const control::Caller& caller, control::QueueEntry& entry);
   control::QueueEntry describe(ipc::QueueInode& queue, const control::Caller& caller, uint32_t parts);
   void serve_container(const control::Caller& caller, const seccomp::OciState& state, UniqueFd listener);
@@ -161,7 +168,7 @@ class DaemonHost final : public control::Host, public fuse::Services {
   std::function<void()> leave_;
   std::unique_ptr<control::Timer> idle_timer_;
   bool let_go_ = false;  // the internal mounts of empty namespaces have been let go since somebody was served
-  int64_t last_complaint_s_ = 0;
+  UserBudgets complaints_;
 };
 
 }  // namespace mqueuefs::daemon

@@ -184,6 +184,7 @@ Status EventLoop::run_once(int limit_ms) {
   const int count =
       epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), later_.empty() ? limit_ms : 0);
   if (count < 0 && errno != EINTR) return last_error("epoll_wait");
+  const int64_t woken_ns = measured_ ? monotonic_now_ns() : 0;
   for (int i = 0; i < count; ++i) {
     const auto& event = events[static_cast<size_t>(i)];
     const Place& place = places_[static_cast<uint32_t>(event.data.u64)];
@@ -192,6 +193,7 @@ Status EventLoop::run_once(int limit_ms) {
     (*ready)(event.events);
   }
   if (!later_.empty()) run_work();
+  if (measured_ && woken_ns != 0) times_.add(monotonic_now_ns() - woken_ns);
   return {};
 }
 

@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "control/reactor.h"
+#include "daemon/metrics.h"
 
 namespace mqueuefs::daemon {
 
@@ -34,6 +35,9 @@ class EventLoop final : public control::Reactor {
   /// Runs until stop(). Returns early only if epoll itself fails.
   Status run();
   void stop() { stopped_ = true; }
+  /// Measures from now on how long rounds take.
+  void measure() { measured_ = true; }
+  const LoopTimes& times() const { return times_; }
   /// One round: waits at most `limit_ms` (-1: for ever) for something to happen and deals with it.
   Status run_once(int limit_ms);
   /// Does what was left for later, and what that leaves, without looking at anything else.
@@ -72,6 +76,8 @@ class EventLoop final : public control::Reactor {
   Clock monotonic_;
   std::vector<std::function<void()>> later_;
   bool stopped_ = false;
+  bool measured_ = false;
+  LoopTimes times_;
 };
 
 }  // namespace mqueuefs::daemon

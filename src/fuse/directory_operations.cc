@@ -34,7 +34,9 @@ Result<std::shared_ptr<ipc::QueueInode>> create_queue(FuseSession& session, fuse
   const Status checked = session.services().check_creation(*session.superblock(), creator);
   if (!checked) return checked.error();
   const bool with_attributes = announced && announced->attributes;
-  return session.superblock()->create(name, mode, with_attributes ? &*announced->attributes : nullptr, creator);
+  auto created = session.superblock()->create(name, mode, with_attributes ? &*announced->attributes : nullptr, creator);
+  if (!created) session.services().note_refused_creation(*session.superblock(), creator, created.error());
+  return created;
 }
 
 /// `add(buffer, room, name, queue, position)` appends an entry and answers how long it is, added or not.

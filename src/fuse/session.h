@@ -31,6 +31,9 @@ class Services {
   virtual bool is_undoable(ipc::TaskId task, std::string_view name) = 0;
   virtual void note_unlinked(ipc::TaskId task, std::shared_ptr<ipc::HeldQueue> queue) = 0;
 
+  /// A queue could not be created: for the log, if that was for a limit.
+  virtual void note_refused_creation(ipc::Superblock& superblock, const ipc::Creator& creator, const Error& error) = 0;
+
   /// Whether `task` may unlink `name`, rights apart: EBUSY, ENOENT if it wanted to do so only with a queue that nobody
   /// holds.
   virtual Status check_unlink(ipc::TaskId task, ipc::Superblock& superblock, std::string_view name) = 0;

@@ -112,7 +112,15 @@ void QueueInode::trace(TracedOperation operation, TaskId task, uint32_t priority
   trace({operation, false, task, priority, static_cast<uint32_t>(payload.size()), payload});
 }
 
-void QueueInode::end_traces() {
+void QueueInode::note_end() {
+  if (superblock_ != nullptr && !dead_ && (segment_.made() || past_.sent > 0)) {
+    const QueueActivity last = activity();
+    QueueActivity& sum = superblock_->ended_queues_;
+    sum.sent += last.sent;
+    sum.received += last.received;
+    for (uint32_t bucket = 0; bucket < kWaitBuckets; ++bucket) sum.waits[bucket] += last.waits[bucket];
+    sum.waited_ns += last.waited_ns;
+  }
   for (QueueTracer* tracer : std::vector(std::move(tracers_))) tracer->queue_ended();
   tracers_.clear();
 }

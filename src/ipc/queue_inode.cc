@@ -86,8 +86,8 @@ void QueueInode::end_if_unused() {
 
 void QueueInode::end() {
   if (ended_) return;
+  note_end();
   ended_ = true;
-  end_traces();
   if (is_mapped() && superblock_ != nullptr) superblock_->queue_is_mapped(*this, false);
   mapping_.clear();
   segment_.drop();

@@ -254,7 +254,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   void mark_traced();
   void trace(const TracedMessage& message);
   void trace(TracedOperation operation, TaskId task, uint32_t priority, std::span<const std::byte> payload);
-  void end_traces();
+  void note_end();
   void end_if_unused();
   void end();
   Error note(Error error);

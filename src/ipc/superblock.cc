@@ -113,6 +113,11 @@ QueueInode* Superblock::next_below(uint64_t inode) const {
   return above == by_inode_.begin() ? nullptr : std::prev(above)->second;
 }
 
+QueueInode* Superblock::next_above(uint64_t inode) const {
+  const auto above = by_inode_.upper_bound(inode);
+  return above == by_inode_.end() ? nullptr : above->second;
+}
+
 void Superblock::remove_observer(SuperblockObserver& observer) {
   const auto place = std::find(observers_.begin(), observers_.end(), &observer);
   MQUEUEFS_CHECK(place != observers_.end());

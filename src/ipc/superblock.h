@@ -92,6 +92,11 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   /// The newest queue with an inode below `inode` (UINT64_MAX: the newest of all), or null: the order of
   /// readdir (SPEC A7), stable while entries come and go.
   QueueInode* next_below(uint64_t inode) const;
+  /// The oldest with an inode above `inode`, or null.
+  QueueInode* next_above(uint64_t inode) const;
+
+  /// What went through queues that have ended.
+  const QueueActivity& ended_queues() const { return ended_queues_; }
 
   void add_observer(SuperblockObserver& observer) { observers_.push_back(&observer); }
   void remove_observer(SuperblockObserver& observer);
@@ -116,6 +121,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   std::map<uint64_t, QueueInode*> by_inode_;                                 // those with a name
   std::unordered_set<QueueInode*> unlinked_;                                 // without one, and still in use
   std::vector<SuperblockObserver*> observers_;
+  QueueActivity ended_queues_;
 };
 
 }  // namespace mqueuefs::ipc

@@ -29,6 +29,7 @@ class FakeServices : public Services {
     log.push_back("mapped");
     return {};
   }
+  void note_refused_creation(ipc::Superblock&, const ipc::Creator&, const Error&) override {}
   Status check_unlink(ipc::TaskId, ipc::Superblock&, std::string_view) override { return {}; }
   Status start_trace(uint64_t target_channel, ipc::TaskId, ipc::QueueInode&, uint32_t payload_bytes) override {
     if (target_channel != 7) return Error{ENOTCONN};
