@@ -60,6 +60,13 @@ void describe(const CLI::App& command, const std::string& prefix, std::vector<Co
       result.options.push_back(describe(*option));
     }
   }
+  // What may stand after the group's name or after the command's, as `ipc --ns NS list`.
+  const CLI::App* const group = command.get_parent();
+  if (command.get_fallthrough() && group != nullptr) {
+    for (const CLI::Option* option : group->get_options()) {
+      if (option != group->get_help_ptr() && !option->get_positional()) result.options.push_back(describe(*option));
+    }
+  }
   into.push_back(std::move(result));
 }
 
