@@ -134,6 +134,7 @@ bool add_attachment(const Attachment& attachment) {
 
 std::optional<Attachment> take_attachment(uintptr_t address) {
   std::optional<Attachment> taken;
+  if (address <= kTaken) return taken;  // an entry's own words, and nobody's address
   any_entry([&](Entry& entry) {
     if (entry.address.load(std::memory_order_relaxed) != address) return false;
     taken = take(entry, address);
