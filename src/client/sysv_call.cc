@@ -39,6 +39,26 @@ int64_t now_ns() {
   return now.tv_sec * kSecond_ns + now.tv_nsec;
 }
 
+// "": that of the thread's kernel IPC namespace. What `mqueuefs enter` said does not change; it is looked up once, since
+// that costs more than the rest of a call here.
+const char* own_namespace() {
+  enum : int { kUnknown, kCopying, kKnown };
+  static constinit std::atomic<int> state{kUnknown};
+  static char copy[control::kNameBytes + 1];  // the program may write over its environment
+  if (state.load(std::memory_order_acquire) == kKnown) return copy;
+  const char* const name = secure_getenv("MQUEUEFS_NS");
+  if (name == nullptr) {
+    state.store(kKnown, std::memory_order_release);  // nobody has written to the copy
+    return "";
+  }
+  int unknown = kUnknown;
+  if (!state.compare_exchange_strong(unknown, kCopying)) return name;
+  const size_t length = strnlen(name, control::kNameBytes);  // one too long stays too long
+  memcpy(copy, name, length);
+  state.store(kKnown, std::memory_order_release);
+  return copy;
+}
+
 // One packet from the daemon that has to do with a System V call: its fixed part, then what is for the caller.
 struct Packet {
   control::Header header{};
@@ -160,7 +180,7 @@ class Attempt {
     named.call = request_.head;
     named.call.how |= how;
     size_t size = sizeof named.call;
-    if (const char* name = secure_getenv("MQUEUEFS_NS"); name != nullptr && *name != '\0') {
+    if (const char* name = own_namespace(); *name != '\0') {
       if (const Status set = set_name(named.target.name, name); !set) return set.error();
       named.call.how |= control::kSysvNamed;
       size = sizeof named;

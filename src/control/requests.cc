@@ -61,8 +61,8 @@ Result<Caller> Connection::prove(const ReceivedPacket& packet) {
 
 void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte> body) {
   const Type type = packet.header.type;
-  may_adopt_ = type != Type::kSysvCall;
-  if (type == Type::kSysvCall) return call_sysv(packet, body);
+  may_adopt_ = type != Type::kSysvCall && type != Type::kSysvAdmin;
+  if (type == Type::kSysvCall || type == Type::kSysvAdmin) return call_sysv(packet, body);
   const auto caller = prove(packet);
   if (!caller) return reply(type, caller.code());
   // A Cancel may have been sent before the news was read; any other request comes after.
@@ -131,7 +131,6 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
       return reply(type, 0);
     }
     case Type::kSysvAdmin:
-      return sysv().administer(*caller, body);
     case Type::kSysvCall:
     case Type::kSysvDone:
     case Type::kTraced:
@@ -150,10 +149,12 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
 void Connection::call_sysv(const ReceivedPacket& packet, std::span<const std::byte> body) {
   if (!packet.has_credentials || packet.credentials.pid != peer_.pid || packet.credentials.uid != peer_.uid ||
       packet.credentials.gid != peer_.gid) {
-    return reply(Type::kSysvCall, EPERM);
+    return reply(packet.header.type, EPERM);
   }
   settle();
-  sysv().call({peer_.pid, 0, peer_.uid, peer_.gid}, packet.header.tid, body);
+  const Caller caller{peer_.pid, 0, peer_.uid, peer_.gid};
+  if (packet.header.type == Type::kSysvAdmin) return sysv().administer(caller, packet.header.tid, body);
+  sysv().call(caller, packet.header.tid, body);
 }
 
 template <typename T>

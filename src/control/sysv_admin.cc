@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/clock.h"
 #include "control/connection.h"
 #include "control/server.h"
 #include "control/sysv_session.h"
@@ -9,6 +10,8 @@
 namespace mqueuefs::control {
 namespace {
 
+// How long it is believed that an administrator may what he did.
+constexpr int64_t kTarget_ns = 10'000'000;
 constexpr size_t kMostEntries = 256;
 static_assert(sizeof(ListPage) + kMostEntries * sizeof(SysvEntry) <= kMaxPacketBytes);
 constexpr size_t kMostPairs = ipc::sysv::kIndexes;
@@ -49,7 +52,25 @@ SysvAccess access_for(const SysvAdmin& request) {
 
 }  // namespace
 
-void SysvSession::administer(const Caller& caller, Body body) {
+Result<SysvSession::Target*> SysvSession::aim(const Caller& caller, int32_t tid, std::string_view name,
+                                              SysvAccess access) {
+  const int64_t now_ns = monotonic_now_ns();
+  if (target_.tid == tid && target_.access == access && target_.name == name && now_ns - target_.looked_ns < kTarget_ns &&
+      host_.namespace_at(target_.place) != nullptr && host_.is_at(target_.thread, target_.place)) {
+    return &target_;
+  }
+  target_.tid = 0;
+  const auto thread = connection_.host().find_thread(caller.process, caller.uid, tid);
+  if (!thread) return thread.error();
+  Caller whole = caller;
+  whole.thread = *thread;
+  const auto place = host_.sysv_target(whole, name, access);
+  if (!place) return place.error();
+  target_ = {tid, access, std::string(name), now_ns, *thread, *place};
+  return &target_;
+}
+
+void SysvSession::administer(Caller caller, int32_t tid, Body body) {
   SysvAdmin request;
   const auto refuse = [this](int code) { connection_.reply(Type::kSysvAdmin, code); };
   if (body.size() < sizeof request) return refuse(EPROTO);
@@ -58,9 +79,11 @@ void SysvSession::administer(const Caller& caller, Body body) {
   const std::string_view name(request.target.name, strnlen(request.target.name, sizeof request.target.name));
   if (name.size() == sizeof request.target.name || static_cast<uint32_t>(request.kind) >= kSysvKinds)
     return refuse(EPROTO);
-  const auto place = host_.sysv_target(caller, name, access_for(request));
-  if (!place) return refuse(place.code());
-  ipc::IpcNamespace* const where = host_.namespace_at(*place);
+  const auto target = aim(caller, tid, name, access_for(request));
+  if (!target) return refuse(target.code());
+  const SysvPlace place = (*target)->place;
+  caller.thread = (*target)->thread;
+  ipc::IpcNamespace* const where = host_.namespace_at(place);
   if (where == nullptr) return refuse(ENOENT);
   const ipc::sysv::Kind kind = kind_of(request.kind);
   ipc::sysv::ObjectTable& table = where->sysv().table(kind);
@@ -73,7 +96,7 @@ void SysvSession::administer(const Caller& caller, Body body) {
     case SysvVerb::kRemove: {
       if (!body.empty()) break;
       if (request.first < 0 || request.first > INT32_MAX) return refuse(EINVAL);
-      const auto rights = host_.sysv_rights(caller, *place);
+      const auto rights = host_.sysv_rights(caller, place);
       OwnersRights owner;
       const bool owns = host_.sysv_target(caller, name, SysvAccess::kControl).ok();
       const ipc::sysv::Caller who{caller.process, caller.thread, caller.uid, caller.gid, owns ? &owner : rights.get()};

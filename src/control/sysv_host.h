@@ -16,8 +16,8 @@ namespace mqueuefs::control {
 
 /// Where a thread was when it was looked at: names a namespace for as long as it is there.
 struct SysvPlace {
-  uint64_t kernel_key = 0;     ///< the kernel namespace; 0: by name
-  uint64_t namespace_id = 0;   ///< by name
+  uint64_t kernel_key = 0;    ///< the kernel namespace; 0: by name
+  uint64_t namespace_id = 0;  ///< by name
 };
 
 /// What an administrator wants.
@@ -81,6 +81,9 @@ class SysvHost {
   virtual Result<UniqueFd> share_memory(int file, bool read_only) = 0;
   /// A connection of this process has ended.
   virtual void connection_ended(pid_t process) = 0;
+
+  /// Whether the thread is there still; of a name: always. One read of /proc.
+  virtual bool is_at(ipc::TaskId thread, const SysvPlace& place) = 0;
 
   /// For an administrator's request. Errors: as Host's; EPERM.
   virtual Result<SysvPlace> sysv_target(const Caller& caller, std::string_view name, SysvAccess access) = 0;

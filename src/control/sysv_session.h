@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -28,7 +29,7 @@ class SysvSession final : public ipc::sysv::Waiter {
 
   /// Answers, now. `caller` is proved but for his thread, whose number is `tid` as he says it.
   void call(Caller caller, int32_t tid, std::span<const std::byte> body);
-  void administer(const Caller& caller, std::span<const std::byte> body);
+  void administer(Caller caller, int32_t tid, std::span<const std::byte> body);
 
   /// Ends the wait of a thread that is stopped: the kernel has it in no line.
   void leave_if_stopped();
@@ -50,6 +51,16 @@ class SysvSession final : public ipc::sysv::Waiter {
     SysvPlace place;
     std::shared_ptr<const UserView> users;
   };
+  // What an administrator was found to be allowed. It is believed for a moment, so that who changes many ids is not
+  // looked through for each.
+  struct Target {
+    int32_t tid = 0;
+    SysvAccess access{};
+    std::string name;
+    int64_t looked_ns = 0;
+    ipc::TaskId thread = 0;
+    SysvPlace place;
+  };
   // What a call has: looked up, not asked yet.
   struct Call {
     const SysvCall& head;
@@ -60,6 +71,7 @@ class SysvSession final : public ipc::sysv::Waiter {
     const UserView& users;
   };
 
+  Result<Target*> aim(const Caller& caller, int32_t tid, std::string_view name, SysvAccess access);
   Result<Known*> look(const Caller& caller, int32_t tid, uint32_t moves, std::string_view name);
   void dispatch(Call& call);
 
@@ -88,6 +100,7 @@ class SysvSession final : public ipc::sysv::Waiter {
   SysvHost& host_;
   std::array<Known, 4> known_{};
   size_t next_known_ = 0;
+  Target target_;
   std::unique_ptr<ipc::sysv::CallerRights> rights_;  // of the call that is being made, or waits
   std::pair<ipc::TaskId, uint64_t> rights_for_{};    // the thread, and the namespace's id
   std::vector<std::byte> pieces_;

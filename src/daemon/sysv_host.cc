@@ -118,8 +118,11 @@ SysvHost::~SysvHost() = default;
 // --- where, and with what rights ---
 
 Result<control::SysvPlace> SysvHost::find_sysv_place(const control::Caller& caller, std::string_view name) {
-  if (!name.empty()) return sysv_target(caller, name, control::SysvAccess::kLook);
-  const auto own = find_target_(caller, {}, control::SysvAccess::kLook);
+  return sysv_target(caller, name, control::SysvAccess::kLook);
+}
+
+Result<control::SysvPlace> SysvHost::own_place(const control::Caller& caller, control::SysvAccess access) {
+  const auto own = find_target_(caller, {}, access);
   if (!own) return own.error();
   const auto known = kernel_namespaces_.of_task(caller.process, caller.thread);
   if (!known) return known.error();
@@ -140,9 +143,17 @@ std::unique_ptr<ipc::sysv::CallerRights> SysvHost::sysv_rights(const control::Ca
 
 Result<control::SysvPlace> SysvHost::sysv_target(const control::Caller& caller, std::string_view name,
                                                  control::SysvAccess access) {
+  if (name.empty()) return own_place(caller, access);
   const auto found = find_target_(caller, name, access);
   if (!found) return found.error();
   return control::SysvPlace{.namespace_id = (*found)->id()};
+}
+
+bool SysvHost::is_at(ipc::TaskId thread, const control::SysvPlace& place) {
+  if (place.kernel_key == 0) return true;
+  const KernelNamespace* const known = kernel_namespaces_.find(place.kernel_key);
+  const auto inode = namespace_inode_of(thread, "ipc");
+  return known != nullptr && inode && *inode == known->inode();
 }
 
 std::shared_ptr<const control::UserView> SysvHost::users_seen_by(ipc::TaskId reader) {

@@ -45,6 +45,7 @@ class SysvHost final : public control::SysvHost {
   void undo(pid_t process) override;
   Result<UniqueFd> share_memory(int file, bool read_only) override;
   void connection_ended(pid_t process) override;
+  bool is_at(ipc::TaskId thread, const control::SysvPlace& place) override;
   Result<control::SysvPlace> sysv_target(const control::Caller& caller, std::string_view name,
                                          control::SysvAccess access) override;
   std::shared_ptr<const control::UserView> users_seen_by(ipc::TaskId reader) override;
@@ -56,6 +57,7 @@ class SysvHost final : public control::SysvHost {
   };
   using Holders = std::map<pid_t, Holder>;
 
+  Result<control::SysvPlace> own_place(const control::Caller& caller, control::SysvAccess access);
   template <typename Visit>
   void each_namespace(const Holder& holder, Visit visit);
   Status watch(pid_t process, Holder& holder);
