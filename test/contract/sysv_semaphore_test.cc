@@ -581,6 +581,33 @@ TEST_F(SysvSemaphore, WhoWaitsForZeroIsServedBeforeItIsTakenAway) {
   });
 }
 
+// kernel do_smart_wakeup_zero(): who alters nothing looks again only when what was changed has become zero.
+TEST_F(SysvSemaphore, WhoOnlyWaitsForZeroLooksAgainWhenOneIsZero) {
+  in_new_ipc_namespace([] {
+    const int id = new_semaphores(2);
+    ASSERT_OK(set_values(id, {2, 0}));
+    {
+      Companion waiter([&] { EXPECT_ERRNO(EIDRM, operate(id, {{1, 0, 0}, {0, 0, 0}})); });
+      ASSERT_TRUE(wait_until([&] { return waiting_for_zero(id, 0) == 1; }));
+      ASSERT_OK(operate(id, {{1, 1, 0}}));
+      EXPECT_EQ(1, waiting_for_zero(id, 0)) << "not moved to where it would stop now";
+      EXPECT_EQ(0, waiting_for_zero(id, 1));
+      ASSERT_OK(operate(id, {{0, -2, 0}}));
+      EXPECT_EQ(0, waiting_for_zero(id, 0));
+      EXPECT_EQ(1, waiting_for_zero(id, 1)) << "moved";
+      ASSERT_OK(remove_semaphores(id));
+    }
+    const int other = new_semaphores(2);
+    ASSERT_OK(set_values(other, {0, 2}));
+    Companion waiter([&] { EXPECT_ERRNO(EAGAIN, operate(other, {{0, 0, IPC_NOWAIT}, {1, 0, 0}})); });
+    ASSERT_TRUE(wait_until([&] { return waiting_for_zero(other, 1) == 1; }));
+    ASSERT_OK(operate(other, {{0, 2, 0}}));
+    ASSERT_TRUE(wait_until_asleep(waiter.pid()));
+    EXPECT_EQ(1, waiting_for_zero(other, 1)) << "IPC_NOWAIT acts when it looks again";
+    ASSERT_OK(operate(other, {{1, -2, 0}}));
+  });
+}
+
 TEST_F(SysvSemaphore, OneThatGoesOnMayLetTheNextGoOn) {
   in_new_ipc_namespace([] {
     const int id = new_semaphores(4);

@@ -87,7 +87,7 @@ Result<bool> SemaphoreArray::operate(const Caller& caller, std::span<const sembu
     return Error{ESRCH, "caller"};
   }
   note_process(operations, caller.process);
-  if (std::ranges::any_of(operations, [](const sembuf& operation) { return operation.sem_op != 0; })) serve();
+  if (std::ranges::any_of(operations, [](const sembuf& operation) { return operation.sem_op != 0; })) serve(operations);
   otime_s_ = file_time_now_s();
   return true;
 }
@@ -114,10 +114,18 @@ bool SemaphoreArray::try_to_serve(std::list<Place>& line, std::list<Place>::iter
     return false;
   }
   note_process(place->operations, process);
+  if (&line == &altering_) serve_those_for_zero(place->operations);
   return true;
 }
 
-bool SemaphoreArray::serve_those_for_zero() {
+// do_smart_wakeup_zero(): they look again only if something that was touched is zero now; so where they stopped, and
+// what IPC_NOWAIT of theirs does, is as it was when they looked last.
+bool SemaphoreArray::serve_those_for_zero(std::span<const sembuf> touched) {
+  const bool zero = touched.empty() ? std::ranges::any_of(semaphores_, [](const Semaphore& one) { return one.value == 0; })
+                                    : std::ranges::any_of(touched, [this](const sembuf& operation) {
+                                        return semaphores_[operation.sem_num].value == 0;
+                                      });
+  if (!zero) return false;
   bool served = false;
   for (auto next = for_zero_.begin(); next != for_zero_.end();) {
     if (try_to_serve(for_zero_, next++)) served = true;
@@ -126,12 +134,11 @@ bool SemaphoreArray::serve_those_for_zero() {
 }
 
 // do_smart_update(): true if somebody could go on.
-bool SemaphoreArray::serve() {
-  bool served = serve_those_for_zero();
+bool SemaphoreArray::serve(std::span<const sembuf> touched) {
+  bool served = serve_those_for_zero(touched);
   for (auto next = altering_.begin(); next != altering_.end();) {
     if (!try_to_serve(altering_, next++)) continue;
     served = true;
-    serve_those_for_zero();
     // What he did may be what an earlier one waits for.
     next = altering_.begin();
   }
@@ -183,7 +190,7 @@ void SemaphoreArray::undo(pid_t process) {
     semaphores_[i].value = std::clamp(semaphores_[i].value + adjustments[i], 0, kMaxSemaphoreValue);
     semaphores_[i].process = process;
   }
-  serve();
+  serve({});
   otime_s_ = file_time_now_s();
 }
 
@@ -191,7 +198,7 @@ void SemaphoreArray::set_value(uint32_t number, int value, pid_t process) {
   for (auto& [undoing_process, undos] : undos_) undos.adjustments[number] = 0;
   semaphores_[number] = {value, process};
   ctime_s_ = file_time_now_s();
-  if (serve()) otime_s_ = ctime_s_;
+  if (serve({})) otime_s_ = ctime_s_;
 }
 
 void SemaphoreArray::set_values(std::span<const uint16_t> values, pid_t process) {
@@ -199,7 +206,7 @@ void SemaphoreArray::set_values(std::span<const uint16_t> values, pid_t process)
   for (auto& [undoing_process, undos] : undos_) std::ranges::fill(undos.adjustments, int16_t{0});
   for (size_t i = 0; i < values.size(); ++i) semaphores_[i] = {values[i], process};
   ctime_s_ = file_time_now_s();
-  if (serve()) otime_s_ = ctime_s_;
+  if (serve({})) otime_s_ = ctime_s_;
 }
 
 void SemaphoreArray::set(const PermissionChange& change) {

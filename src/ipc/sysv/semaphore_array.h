@@ -69,8 +69,9 @@ class SemaphoreArray : public Object {
   void note_process(std::span<const sembuf> operations, pid_t process);
   Undo* undo_of(pid_t process);
 
-  bool serve_those_for_zero();
-  bool serve();
+  /// After operations on `touched`; empty: on any of them.
+  bool serve_those_for_zero(std::span<const sembuf> touched);
+  bool serve(std::span<const sembuf> touched);
   bool try_to_serve(std::list<Place>& line, std::list<Place>::iterator place);
   uint32_t waiting_at(uint32_t number, bool for_zero) const;
 

@@ -60,20 +60,18 @@ Result<Outcome> Semaphores::operate(const Caller& caller, int id, std::span<cons
   if (operations.empty()) return Error{EINVAL, "no operations"};
   SemaphoreArray* const array = table_.find(id);
   if (array == nullptr) return Error{EINVAL, "no such array"};
-  bool alters = false, undoes = false;
-  for (const sembuf& operation : operations) {
-    if (operation.sem_num >= array->size()) return Error{EFBIG, "sem_num"};
-    alters |= operation.sem_op != 0;
-    undoes |= (operation.sem_flg & SEM_UNDO) != 0;
-  }
-  if (!may_access(array->permissions(), caller, alters ? kWrite : kRead)) return Error{EACCES, "mode"};
-  // find_alloc_undo(): it is there from the first attempt on, whatever becomes of that.
+  const auto any = [&](const auto& is) { return std::ranges::any_of(operations, is); };
+  // find_alloc_undo(): it is there from the first attempt on, whatever becomes of that, and before the numbers and the
+  // permissions are looked at.
   bool undo_is_new = false;
-  if (undoes) {
+  if (any([](const sembuf& operation) { return (operation.sem_flg & SEM_UNDO) != 0; })) {
     const auto made = array->make_undo(caller, surroundings_.budget);
     if (!made) return made.error();
     undo_is_new = *made;
   }
+  if (any([&](const sembuf& operation) { return operation.sem_num >= array->size(); })) return Error{EFBIG, "sem_num"};
+  const bool alters = any([](const sembuf& operation) { return operation.sem_op != 0; });
+  if (!may_access(array->permissions(), caller, alters ? kWrite : kRead)) return Error{EACCES, "mode"};
   size_t blocking = 0;
   const auto done = array->operate(caller, operations, confirm, blocking);
   if (!done) {
