@@ -32,7 +32,7 @@ const std::map<std::string, Room> kRooms = {
     {"ipc", {{"base", "segment"}, {}}},
     {"control", {{"base", "segment", "ipc"}, {}}},
     {"fuse", {{"base", "segment", "ipc"}, {"control/queue_ioctl.h"}}},
-    {"seccomp", {{"base", "segment", "ipc"}, {"control/reactor.h"}}},
+    {"seccomp", {{"base", "segment", "ipc"}, {"control/reactor.h", "control/sysv_host.h"}}},
     {"daemon", {{"base", "segment", "ipc", "control", "fuse", "seccomp"}, {}}},
     {"client", {{"base", "segment"}, kMessageHeaders}},
     {"preload", {{"base", "segment", "client"}, kMessageHeaders}},

@@ -301,4 +301,11 @@ void SeccompFront::make_netlink_target(
 
 void SeccompFront::note_misbehaviour(pid_t task, const char* what) { host_.note_misbehaviour(task, 0, what); }
 
+void SeccompFront::note_impossible(pid_t task, const char* what) {
+  constexpr size_t kMostNoted = 1024;
+  const pid_t process = tasks_.process_of(task);
+  if (noted_.size() >= kMostNoted) noted_.clear();
+  if (noted_.insert(process).second) spdlog::warn("process {}: {}", process, what);
+}
+
 }  // namespace mqueuefs::daemon

@@ -11,6 +11,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "control/host.h"
@@ -46,6 +47,8 @@ class SeccompFront final : public seccomp::Host {
   ipc::TaskInfo& tasks() override { return tasks_; }
   ipc::MemoryBudget& budget() override { return budget_; }
   uid_t uid_of(ipc::TaskId task) override;
+  Result<control::Caller> caller_of(ipc::TaskId task) override;
+  control::SysvHost& sysv() override { return host_.sysv(); }
   std::shared_ptr<ipc::QueueInode> find_queue(uint32_t device_major, uint32_t device_minor, uint64_t inode) override {
     return mounts_.find_queue(device_major, device_minor, inode);
   }
@@ -59,6 +62,7 @@ class SeccompFront final : public seccomp::Host {
       ipc::TaskId task, int descriptor, const std::string& cookie,
       std::function<void(Result<std::unique_ptr<ipc::NotificationTarget>>)> done) override;
   void note_misbehaviour(pid_t task, const char* what) override;
+  void note_impossible(pid_t task, const char* what) override;
 
  private:
   /// What a helper does, in the target's place; it answers itself.
@@ -82,7 +86,6 @@ class SeccompFront final : public seccomp::Host {
     std::unique_ptr<control::Timer> patience;
   };
 
-  Result<control::Caller> caller_of(ipc::TaskId task);
   std::string line_of(const seccomp::HelperCall& call);
   /// True: it is a call that has been interrupted and comes again; it has been passed on to its helper.
   bool is_retry(const Job& fresh);
@@ -105,6 +108,7 @@ class SeccompFront final : public seccomp::Host {
   const std::function<void()> changed_;
   std::list<std::shared_ptr<seccomp::Session>> sessions_;
   std::map<std::string, Line> lines_;
+  std::set<pid_t> noted_;  // processes that the log knows
   std::map<ipc::TaskId, std::shared_ptr<Job>> jobs_;  // a thread makes one call at a time
 };
 

@@ -1,4 +1,4 @@
-// The filter that a target carries: its mq_* calls and mount(2) are notified to whoever holds the listener, the
+// The filter that a target carries: its mq_* calls, its System V calls and mount(2) are notified to whoever holds the listener, the
 // 32-bit ones are refused, everything else goes on untouched. Its answer depends on the number alone, so the
 // kernel remembers which calls are always allowed, and those pay next to nothing. See seccomp(2).
 #pragma once

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "control/sysv_host.h"
 #include "ipc/limits.h"
 #include "ipc/queue_inode.h"
 #include "ipc/task_info.h"
@@ -60,6 +61,10 @@ class Host {
   /// The real uid of the task's process, as numbered here; 65534 if it is gone.
   virtual uid_t uid_of(ipc::TaskId task) = 0;
 
+  /// Process, effective user and group of the task, as they are now. ESRCH and the like: it is gone.
+  virtual Result<control::Caller> caller_of(ipc::TaskId task) = 0;
+  virtual control::SysvHost& sysv() = 0;
+
   /// The queue that the file is, or null: it is none of ours.
   virtual std::shared_ptr<ipc::QueueInode> find_queue(uint32_t device_major, uint32_t device_minor,
                                                       uint64_t inode) = 0;
@@ -83,6 +88,8 @@ class Host {
 
   /// A target, or who gave us its listener, did what it must not: for the log.
   virtual void note_misbehaviour(pid_t task, const char* what) = 0;
+  /// A program wants what can't be done by system calls alone: for the log, once a process.
+  virtual void note_impossible(pid_t task, const char* what) = 0;
 };
 
 }  // namespace mqueuefs::seccomp

@@ -23,6 +23,7 @@ Session::Session(control::Reactor& reactor, Host& host, UniqueFd listener, std::
       listener_(*shared_listener_),
       targets_(listener_),
       namespace_name_(std::move(namespace_name)),
+      sysv_(std::make_shared<SysvCalls>(reactor_, host_, listener_, targets_, namespace_name_)),
       ended_(std::move(ended)) {
   look_timer_ = reactor_.make_timer([this] { drop_stale_calls(); });
 }
@@ -59,6 +60,7 @@ void Session::serve(const Notification& call) {
     // The same thread, so its earlier call was interrupted.
     call_over(earlier->second);
   }
+  sysv_->make_way(call.task);
   const auto which = served_call(kOwnCalls, call.architecture, call.number);
   if (!which || call.task == 0) {
     // A runtime's filter may notify more; a task that we can't see can't be served.
@@ -81,6 +83,8 @@ void Session::serve(const Notification& call) {
       return get_set_attributes(call);
     case Call::kMount:
       return mount(call);
+    default:
+      return sysv_->serve(*which, call);
   }
 }
 

@@ -5,7 +5,7 @@
 // phases: what is going to be changed is reserved; the call is answered; if the answer was taken the change is
 // made, else nothing has happened: no signal, and no death, makes a message be sent twice or be lost.
 //
-// A call on a descriptor that is none of ours goes on to the kernel: its own queues stay usable.
+// System V calls are sysv_calls.h's. A call on a descriptor that is none of ours goes on to the kernel: its own queues stay usable.
 #pragma once
 
 #include <functional>
@@ -21,6 +21,7 @@
 #include "seccomp/blocked_call.h"
 #include "seccomp/host.h"
 #include "seccomp/listener.h"
+#include "seccomp/sysv_calls.h"
 #include "seccomp/target.h"
 
 namespace mqueuefs::seccomp {
@@ -39,7 +40,7 @@ class Session : public std::enable_shared_from_this<Session> {
   /// Begins to serve. Errors: those of epoll_ctl(2).
   Status start();
 
-  size_t blocked_count() const { return blocked_.size(); }
+  size_t blocked_count() const { return blocked_.size() + sysv_->blocked_count(); }
 
  private:
   struct OpenQueue {
@@ -84,6 +85,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Listener& listener_;
   Targets targets_;
   const std::string namespace_name_;
+  const std::shared_ptr<SysvCalls> sysv_;
   const std::function<void()> ended_;
   std::unique_ptr<control::Watch> watch_;
   std::unique_ptr<control::Timer> look_timer_;

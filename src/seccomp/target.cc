@@ -57,6 +57,28 @@ Targets::Presence Targets::look_at(pid_t task) {
   return strncmp(text, "running", 7) == 0 ? Presence::kAwake : Presence::kAsleep;
 }
 
+Status Targets::meet(const Notification& from) {
+  if (look_at(from.task) == Presence::kStranger) forget(from.task);
+  const auto task = known(from.task);
+  return task ? Status() : Status(task.error());
+}
+
+// proc(5): the number, six arguments, stack pointer, instruction.
+Result<Targets::Position> Targets::position(const Notification& from) {
+  const auto task = known(from.task);
+  if (!task) return task.error();
+  char text[256] = {};
+  if (!(*task)->state || pread((*task)->state.get(), text, sizeof text - 1, 0) <= 0) return last_error("syscall");
+  const char* const at = strstr(text, "0x");
+  if (at == nullptr) return Error{ESRCH, "not asleep"};
+  char* end = const_cast<char*>(at);
+  for (int argument = 0; argument < 6; ++argument) strtoull(end, &end, 16);
+  Position position;
+  position.stack = strtoull(end, &end, 16);
+  position.instruction = strtoull(end, &end, 16);
+  return position;
+}
+
 std::shared_ptr<ipc::QueueInode> Targets::remembered(const Notification& from, int descriptor, TargetFile& file) {
   const auto at = known_.find(from.task);
   if (at == known_.end() || !at->second.state) return nullptr;

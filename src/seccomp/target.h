@@ -46,6 +46,17 @@ class Targets {
                 const std::shared_ptr<ipc::QueueInode>& queue);
   /// The task that is known by the caller's number has ended: this is another.
   bool is_stranger(const Notification& from) { return look_at(from.task) == Presence::kStranger; }
+  /// From now on answer() and write() know this very task. ESRCH: it is gone.
+  Status meet(const Notification& from);
+  /// Where in its program the caller is: asleep in the call.
+  struct Position {
+    uint64_t stack = 0;
+    uint64_t instruction = 0;  ///< behind that of the call
+
+    bool operator==(const Position&) const = default;
+  };
+  /// ESRCH: it is gone, or does not sleep.
+  Result<Position> position(const Notification& from);
   /// Forgets all about the task.
   void forget(pid_t task) { known_.erase(task); }
 

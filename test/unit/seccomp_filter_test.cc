@@ -63,7 +63,19 @@ TEST(Filter, TheNumbersAreThoseOfThisProcessor) {
                                          {SYS_mq_timedreceive, Call::kTimedReceive},
                                          {SYS_mq_notify, Call::kNotify},
                                          {SYS_mq_getsetattr, Call::kGetSetAttributes},
-                                         {SYS_mount, Call::kMount}};
+                                         {SYS_mount, Call::kMount},
+                                         {SYS_msgget, Call::kMsgGet},
+                                         {SYS_msgsnd, Call::kMsgSend},
+                                         {SYS_msgrcv, Call::kMsgReceive},
+                                         {SYS_msgctl, Call::kMsgControl},
+                                         {SYS_semget, Call::kSemGet},
+                                         {SYS_semop, Call::kSemOperate},
+                                         {SYS_semtimedop, Call::kSemTimedOperate},
+                                         {SYS_semctl, Call::kSemControl},
+                                         {SYS_shmget, Call::kShmGet},
+                                         {SYS_shmat, Call::kShmAttach},
+                                         {SYS_shmdt, Call::kShmDetach},
+                                         {SYS_shmctl, Call::kShmControl}};
   for (const auto& [number, call] : known)
     EXPECT_EQ(call, served_call(kOwnCalls, kOwnCalls.architecture, static_cast<uint32_t>(number)));
   EXPECT_EQ(std::nullopt, served_call(kOwnCalls, kOwnCalls.compat_architecture, SYS_mq_open));
