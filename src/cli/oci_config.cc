@@ -22,8 +22,10 @@ namespace {
 
 constexpr const char* kQueueDirectory = "/dev/mqueue";
 constexpr std::string_view kSysctl = "fs.mqueue.";
-const std::vector<std::string> kCalls = {"mq_open",         "mq_unlink", "mq_timedsend",
-                                         "mq_timedreceive", "mq_notify", "mq_getsetattr"};
+const std::vector<std::string> kCalls = {
+    "mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr",
+    "msgget",  "msgsnd",    "msgrcv",       "msgctl",          "semget",    "semop",
+    "semctl",  "shmget",    "shmat",        "shmdt",           "shmctl",    "semtimedop"};
 
 /// object[name], made if it is not there. False: something else is.
 bool enter(Json& object, const char* name, Json::value_t type, Json*& inside) {

@@ -14,7 +14,7 @@ struct OciChange {
   std::string program;         ///< the hook's: this one
 };
 
-/// Pure. Replaces the mount of /dev/mqueue by a hook, notifies the mq_* calls, turns fs.mqueue.* of the sysctls into
+/// Pure. Replaces the mount of /dev/mqueue by a hook, notifies the mq_* and the System V calls, turns fs.mqueue.* of the sysctls into
 /// limits of the namespace; doing it twice is doing it once. What is wrong, or "" if it is done.
 std::string patch_oci_config(Json& config, const OciChange& change);
 
