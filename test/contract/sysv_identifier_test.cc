@@ -158,6 +158,10 @@ class SysvIdentifier : public SysvTest, public ::testing::WithParamInterface<con
   }
 };
 
+// For tests that use the object, not only look at it.
+#define SKIP_UNLESS_USABLE() \
+  if (GetParam() == &kMemory) SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED()
+
 INSTANTIATE_TEST_SUITE_P(Kinds, SysvIdentifier, ::testing::Values(&kMessages, &kSemaphores, &kMemory),
                          [](const auto& kind) { return std::string(kind.param->name); });
 
@@ -218,6 +222,7 @@ TEST_P(SysvIdentifier, H1_TheCycleIsHalfAsLongAgainAsTheNumberOfObjects) {
 }
 
 TEST_P(SysvIdentifier, H1_AStaleIdIsEinval) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     const int old = create();
     ASSERT_OK(remove(old));
@@ -240,6 +245,7 @@ TEST_P(SysvIdentifier, H1_AStaleIdIsEinval) {
 }
 
 TEST_P(SysvIdentifier, H1_NoSuchIdIsEinval) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     ASSERT_OK(create());
     for (const int id : {-1, INT_MIN, 1, kIdsPerSequence, 5 * kIdsPerSequence, INT_MAX}) {
@@ -266,6 +272,7 @@ TEST_P(SysvIdentifier, H1_TheSequenceIsShown) {
 }
 
 TEST_P(SysvIdentifier, H2_TheirNumberIsLimitedPerNamespace) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     ASSERT_EQ(0, create());
     ASSERT_EQ(0, Target::current().set_limit(kind().count_limit, 2));
@@ -323,6 +330,7 @@ TEST_P(SysvIdentifier, H3_TheNextObjectTakesTheIdThatWasChosen) {
 }
 
 TEST_P(SysvIdentifier, H3_AnyIdFrom0ToIntMaxCanBeChosen) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     for (const int chosen : {5, 0, INT_MAX, INT_MAX - 1, kIdsPerSequence + 7}) {
       SCOPED_TRACE(chosen);
@@ -476,6 +484,7 @@ TEST_P(SysvIdentifier, TheModeIsTheLowestNineBitsAndTheUmaskIsNotAsked) {
 }
 
 TEST_P(SysvIdentifier, TheFirstClassThatFitsDecides) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     struct Case {
       int mode;
@@ -499,6 +508,7 @@ TEST_P(SysvIdentifier, TheFirstClassThatFitsDecides) {
 }
 
 TEST_P(SysvIdentifier, WritingTakesThePermissionToWrite) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, kAlice, kAlice, 0644));
@@ -513,6 +523,7 @@ TEST_P(SysvIdentifier, WritingTakesThePermissionToWrite) {
 }
 
 TEST_P(SysvIdentifier, ASupplementaryGroupCounts) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, 0, 4242, 0060));
@@ -529,6 +540,7 @@ TEST_P(SysvIdentifier, ASupplementaryGroupCounts) {
 }
 
 TEST_P(SysvIdentifier, TheEffectiveIdsCount) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, kAlice, 0, 0600));
@@ -544,6 +556,7 @@ TEST_P(SysvIdentifier, TheEffectiveIdsCount) {
 }
 
 TEST_P(SysvIdentifier, TheCreatorKeepsTheOwnersRights) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     run_as(kAlice, [] {
       const int id = kind().get(kKey, IPC_CREAT | 0600);
@@ -642,6 +655,7 @@ TEST_P(SysvIdentifier, SetRefusesIdsThatAreNone) {
 }
 
 TEST_P(SysvIdentifier, CapabilitiesOverride) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, kAlice, kAlice, 0));
@@ -666,6 +680,7 @@ TEST_P(SysvIdentifier, CapabilitiesOverride) {
 
 // user_namespaces(7): capabilities count in the user namespace that owns the IPC namespace.
 TEST_P(SysvIdentifier, CapabilitiesInAnotherUserNamespaceDoNotCount) {
+  SKIP_UNLESS_USABLE();
   if (!CapabilityCheck::ordinary_user_can_unshare_user()) GTEST_SKIP() << "needs user namespaces";
   in_new_ipc_namespace([] {
     const int id = create();
@@ -679,6 +694,7 @@ TEST_P(SysvIdentifier, CapabilitiesInAnotherUserNamespaceDoNotCount) {
 }
 
 TEST_P(SysvIdentifier, CapabilitiesInTheOwningUserNamespaceCount) {
+  SKIP_UNLESS_USABLE();
   if (!CapabilityCheck::ordinary_user_can_unshare_user()) GTEST_SKIP() << "needs user namespaces";
   in_new_ipc_namespace([] {
     run_as(kAlice, [&] {
@@ -792,6 +808,7 @@ TEST_P(SysvIdentifier, ABadPointerIsEfault) {
 }
 
 TEST_P(SysvIdentifier, AnObjectOutlivesItsMaker) {
+  SKIP_UNLESS_USABLE();
   in_new_ipc_namespace([] {
     run_in_child([] { ASSERT_OK(kind().get(kKey, IPC_CREAT | 0600)); });
     const int id = kind().get(kKey, 0600);

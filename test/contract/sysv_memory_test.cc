@@ -80,6 +80,7 @@ bool can_write(char* byte) {
 // Segments. shmget(2).
 
 TEST_F(SysvMemory, ANewSegmentIsZeroAndKeepsWhatIsWritten) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(3 * kPage);
     char* const memory = attach(id);
@@ -96,6 +97,7 @@ TEST_F(SysvMemory, ANewSegmentIsZeroAndKeepsWhatIsWritten) {
 }
 
 TEST_F(SysvMemory, TheSizeOfANewSegment) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     EXPECT_ERRNO(EINVAL, new_memory(0));
     EXPECT_ERRNO(EINVAL, shmget(kKey, 0, IPC_CREAT | 0600));
@@ -157,6 +159,7 @@ TEST_F(SysvMemory, H2_ShmallCountsPages) {
 }
 
 TEST_F(SysvMemory, H2_ARemovedSegmentCountsUntilItIsDetached) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     ASSERT_EQ(0, Target::current().set_limit("shmall", 2));
     ASSERT_EQ(0, Target::current().set_limit("shmmni", 1));
@@ -179,6 +182,7 @@ TEST_F(SysvMemory, H2_TheDefaultLimitsAreNone) {
 }
 
 TEST_F(SysvMemory, NoreserveIsAccepted) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = shmget(IPC_PRIVATE, size_t{1} << 36, IPC_CREAT | SHM_NORESERVE | 0600);
     ASSERT_OK(id);
@@ -192,6 +196,7 @@ TEST_F(SysvMemory, NoreserveIsAccepted) {
 // Attaching. shmop(2).
 
 TEST_F(SysvMemory, ProcessesShareIt) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -209,6 +214,7 @@ TEST_F(SysvMemory, ProcessesShareIt) {
 }
 
 TEST_F(SysvMemory, AttachedForReadingItCanNotBeWrittenNorMadeWritable) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const writable = attach(id);
@@ -227,6 +233,7 @@ TEST_F(SysvMemory, AttachedForReadingItCanNotBeWrittenNorMadeWritable) {
 }
 
 TEST_F(SysvMemory, AttachingTakesPermission) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int readable = new_memory(kPage, 0604), both = new_memory(kPage, 0606), writable = new_memory(kPage, 0602);
     run_as(kBob, [&] {
@@ -241,6 +248,7 @@ TEST_F(SysvMemory, AttachingTakesPermission) {
 }
 
 TEST_F(SysvMemory, ExecTakesThePermissionToExecute) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int data = new_memory(kPage, 0606), code = new_memory(kPage, 0607);
     run_as(kBob, [&] {
@@ -258,6 +266,7 @@ TEST_F(SysvMemory, ExecTakesThePermissionToExecute) {
 }
 
 TEST_F(SysvMemory, AtTheAddressAskedFor) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(2 * kPage);
     char* const wanted = free_addresses(2 * kPage);
@@ -270,6 +279,7 @@ TEST_F(SysvMemory, AtTheAddressAskedFor) {
 }
 
 TEST_F(SysvMemory, AnAddressNotOfAPageIsEinvalOrRoundedDown) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const wanted = free_addresses(kPage);
@@ -283,6 +293,7 @@ TEST_F(SysvMemory, AnAddressNotOfAPageIsEinvalOrRoundedDown) {
 }
 
 TEST_F(SysvMemory, RemapTakesThePlaceOfWhatIsThere) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage), other = new_memory(kPage);
     auto* const pages = static_cast<char*>(
@@ -301,6 +312,7 @@ TEST_F(SysvMemory, RemapTakesThePlaceOfWhatIsThere) {
 }
 
 TEST_F(SysvMemory, WhatIsNoneIsEinval) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     EXPECT_ERRNO(EINVAL, attach(-1));
     EXPECT_ERRNO(EINVAL, attach(0));
@@ -312,6 +324,7 @@ TEST_F(SysvMemory, WhatIsNoneIsEinval) {
 }
 
 TEST_F(SysvMemory, NoRoomInTheAddressSpaceIsEnomem) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(size_t{1} << 30);
     run_in_child([&] {
@@ -327,6 +340,7 @@ TEST_F(SysvMemory, NoRoomInTheAddressSpaceIsEnomem) {
 // Detaching. shmop(2).
 
 TEST_F(SysvMemory, DetachingWhatIsNotAttachedIsEinval) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(2 * kPage);
     char* const memory = attach(id);
@@ -344,6 +358,7 @@ TEST_F(SysvMemory, DetachingWhatIsNotAttachedIsEinval) {
 }
 
 TEST_F(SysvMemory, DetachingNothingChangesNothing) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     EXPECT_ERRNO(EINVAL, shmdt(nullptr));
@@ -356,6 +371,7 @@ TEST_F(SysvMemory, DetachingNothingChangesNothing) {
 }
 
 TEST_F(SysvMemory, EachAttachmentCountsAndIsDetachedByItself) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     std::vector<char*> attachments;
@@ -377,6 +393,7 @@ TEST_F(SysvMemory, EachAttachmentCountsAndIsDetachedByItself) {
 }
 
 TEST_F(SysvMemory, ThreadsShareAttachments) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* memory = nullptr;
@@ -390,6 +407,7 @@ TEST_F(SysvMemory, ThreadsShareAttachments) {
 }
 
 TEST_F(SysvMemory, AChildInheritsAttachmentsAndTheyCount) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const first = attach(id);
@@ -411,6 +429,7 @@ TEST_F(SysvMemory, AChildInheritsAttachmentsAndTheyCount) {
 }
 
 TEST_F(SysvMemory, AChildsChildToo) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -431,6 +450,7 @@ TEST_F(SysvMemory, AChildsChildToo) {
 }
 
 TEST_F(SysvMemory, TheEndOfAProcessDetaches) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     for (const bool killed : {false, true}) {
@@ -454,6 +474,7 @@ TEST_F(SysvMemory, TheEndOfAProcessDetaches) {
 }
 
 TEST_F(SysvMemory, ExecDetaches) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     int ends[2];
@@ -473,6 +494,7 @@ TEST_F(SysvMemory, ExecDetaches) {
 }
 
 TEST_F(SysvMemory, AProgramThatIsSpawnedInheritsNothing) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -500,6 +522,7 @@ TEST_F(SysvMemory, AProgramThatIsSpawnedInheritsNothing) {
 
 // The kernel knows an attachment by its mapping, however that goes.
 TEST_F(SysvMemory, UnmappingDetaches) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -512,6 +535,7 @@ TEST_F(SysvMemory, UnmappingDetaches) {
 // Removing. shmctl(2).
 
 TEST_F(SysvMemory, RemovedWhileNobodyIsAttachedItIsGone) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = shmget(kKey, kPage, IPC_CREAT | 0600);
     ASSERT_OK(remove_memory(id));
@@ -521,6 +545,7 @@ TEST_F(SysvMemory, RemovedWhileNobodyIsAttachedItIsGone) {
 }
 
 TEST_F(SysvMemory, RemovedWhileAttachedItStaysUntilItIsDetached) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = shmget(kKey, kPage, IPC_CREAT | 0640);
     char* const memory = attach(id);
@@ -544,6 +569,7 @@ TEST_F(SysvMemory, RemovedWhileAttachedItStaysUntilItIsDetached) {
 }
 
 TEST_F(SysvMemory, RemovedWhileAttachedItCanBeAttachedByItsId) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -565,6 +591,7 @@ TEST_F(SysvMemory, RemovedWhileAttachedItCanBeAttachedByItsId) {
 }
 
 TEST_F(SysvMemory, RemovedItGoesWithTheLastProcess) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     Gate attached, end;
@@ -584,6 +611,7 @@ TEST_F(SysvMemory, RemovedItGoesWithTheLastProcess) {
 
 // shmget(2): the mode of a removed one can still be set.
 TEST_F(SysvMemory, SetKeepsTheMarksOfTheMode) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -600,6 +628,7 @@ TEST_F(SysvMemory, SetKeepsTheMarksOfTheMode) {
 // What a segment tells of itself. shmctl(2).
 
 TEST_F(SysvMemory, StatShowsWhoDidWhatWhen) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const time_t before = time(nullptr);
     const int id = new_memory(123, 0640);
@@ -638,6 +667,7 @@ TEST_F(SysvMemory, StatShowsWhoDidWhatWhen) {
 }
 
 TEST_F(SysvMemory, ProcessesAreShownAsTheReaderNumbersThem) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     in_new_pid_namespace([&] {
@@ -665,6 +695,7 @@ TEST_F(SysvMemory, H2_InfoTellsTheLimits) {
 }
 
 TEST_F(SysvMemory, ShmInfoCountsWhatThereIs) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     shm_info info{};
     const int first = new_memory(kPage + 1);
@@ -689,6 +720,7 @@ TEST_F(SysvMemory, ShmInfoCountsWhatThereIs) {
 // SHM_LOCK. shmctl(2).
 
 TEST_F(SysvMemory, LockIsShownInTheMode) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     ASSERT_OK(shmctl(id, SHM_LOCK, nullptr));
@@ -720,6 +752,7 @@ TEST_F(SysvMemory, LockIsForOwnersWhoMayLockMemoryAndForCapIpcLock) {
 }
 
 TEST_F(SysvMemory, NoDescriptorIsLeftOpen) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     ASSERT_OK(shmdt(attach(id)));  // what is opened once for all
@@ -735,6 +768,7 @@ TEST_F(SysvMemory, NoDescriptorIsLeftOpen) {
 }
 
 TEST_F(SysvMemory, ManyProcessesAttachAndDetach) {
+  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     for (int round = 0; round < 5; ++round) {

@@ -12,10 +12,13 @@
 namespace mqueuefs::test {
 namespace {
 
+std::string built_program(const std::string& name) {
+  return mqueuefs_program().substr(0, mqueuefs_program().rfind("/src/cli/")) + "/test/" + name;
+}
+
 std::string queue_program() {
   const char* chosen = getenv("MQUEUEFS_QUEUE_PROGRAM");
-  if (chosen != nullptr) return chosen;
-  return mqueuefs_program().substr(0, mqueuefs_program().rfind("/src/cli/")) + "/test/queue_program";
+  return chosen != nullptr ? chosen : built_program("queue_program");
 }
 
 class Seccomp : public ProgramTest {
@@ -68,6 +71,33 @@ TEST_F(Seccomp, OnlyOneCanCatchThem) {
                                               "run", "--via", "seccomp", "--", "true"});
     EXPECT_EQ(1, result.status);
     EXPECT_NE(std::string::npos, result.stderr_text.find("EBUSY")) << result.stderr_text;
+  });
+}
+
+TEST_F(Seccomp, AStaticProgramUsesSystemVIpc) {
+  in_private_namespaces([&](const std::string&) {
+    const CommandResult result =
+        run_command({mqueuefs_program(), "run", "--via", "seccomp", "--", built_program("static_program"), "sysv"});
+    EXPECT_EQ(
+        "msgget: 0\nmsgsnd: 0\nmsgrcv: 5\n7 hello\nnothing there: ENOMSG\nbad text: EFAULT\nmsgctl: 0\n"
+        "last sent by us\n"
+        "semtimedop: EAGAIN\nsemop: 0\nwho waited: 0\nkill: 0\nundone: 0\nsemctl: 0\nremoved: EINVAL\n"
+        "shmctl: 0\n5000 bytes\nshmat: ENOSYS\nshmat again: ENOSYS\nshmdt: EINVAL\nrmid: 0\nmsgctl: 0\n",
+        result.stdout_text)
+        << result.stderr_text;
+  });
+}
+
+// The scenarios of unmodified programs (programs/sysv_program.c) that need no memory.
+TEST_F(Seccomp, ProgramsThatWaitInSystemVCalls) {
+  in_private_namespaces([&](const std::string&) {
+    for (const char* scenario :
+         {"messages", "bad_pointers", "interrupted", "stopped_and_continued", "timeouts", "removed_while_waiting",
+          "cancelled", "killed_receiver", "undo_of_killed", "undo_of_one_who_waited", "undo_survives_exec"}) {
+      const CommandResult result =
+          run_command({mqueuefs_program(), "run", "--via", "seccomp", "--", built_program("sysv_program"), scenario});
+      EXPECT_EQ(0, result.status) << scenario << (result.timed_out ? ": hangs: " : ": ") << result.stderr_text;
+    }
   });
 }
 

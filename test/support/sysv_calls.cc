@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -123,6 +124,10 @@ shmid_ds status_of_memory(int id) {
 
 char* attach(int id, const void* address, int flags) {
   return static_cast<char*>(shmat(id, address, flags));
+}
+
+bool memory_can_be_attached() {
+  return shmat(-1, nullptr, 0) != MAP_FAILED || errno != ENOSYS;
 }
 
 }  // namespace mqueuefs::test
