@@ -23,7 +23,7 @@ class Shifted final : public control::UserView {
 };
 
 constexpr ipc::sysv::Permissions kPermissions{
-    .key = 77, .id = 3 * 32768 + 5, .uid = 1, .gid = 2, .cuid = 3, .cgid = 4, .mode = 01640};
+    .id = 3 * 32768 + 5, .key = 77, .uid = 1, .gid = 2, .cuid = 3, .cgid = 4, .mode = 01640};
 
 void expect_shown(const ipc_perm& shown) {
   EXPECT_EQ(77, shown.__key);
