@@ -201,16 +201,10 @@ Status Targets::write(const Notification& from, std::span<const Piece> pieces) {
 
 Status Targets::answer(const Notification& from, int64_t value) {
   const Error gone{ENOENT, "notification"};
-  switch (look_at(from.task)) {
-    case Presence::kStranger:
-      return Error{ESTALE, "task"};
-    case Presence::kAwake:
-      if (has_pending_signal(from.task)) return gone;
-      break;
-    case Presence::kAsleep:
-    case Presence::kUnknown:
-      break;
-  }
+  if (look_at(from.task) == Presence::kStranger) return Error{ESTALE, "task"};
+  // Also if he looks asleep: who was interrupted and waits for the listener's lock, to leave, is asleep, too; the kernel
+  // takes an answer for him then, and drops it.
+  if (has_pending_signal(from.task)) return gone;
   return listener_.answer(from.id, value, 0) ? Status() : Status(gone);
 }
 
