@@ -17,6 +17,7 @@ constexpr KeptCapability kKept[] = {
     {CAP_FOWNER, "CAP_FOWNER", "unlink queues in the place of a task that has it"},
     {CAP_KILL, "CAP_KILL", "mq_notify(3): send the signal that a process asked for"},
     {CAP_NET_ADMIN, "CAP_NET_ADMIN", "SIGEV_THREAD under seccomp: write to the process's netlink socket"},
+    {CAP_SYS_NICE, "CAP_SYS_NICE", "keep a task under seccomp from running while it is answered"},
     {CAP_SETUID, "CAP_SETUID", "act with a task's own user ids"},
     {CAP_SETGID, "CAP_SETGID", "act with a task's own group ids"},
     {CAP_SETPCAP, "CAP_SETPCAP", "keep its ids from changing capabilities on the way; empty the bounding set"},

@@ -112,27 +112,6 @@ Status Listener::answer_with_descriptor(uint64_t id, int file) const {
 
 bool Listener::is_valid(uint64_t id) const { return ioctl(fd_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
 
-bool has_pending_signal(pid_t task) {
-  char path[32];
-  snprintf(path, sizeof path, "/proc/%d/status", task);
-  const UniqueFd file(open(path, O_RDONLY | O_CLOEXEC));
-  char text[4096] = {};
-  if (!file || read(file.get(), text, sizeof text - 1) <= 0) return false;
-  const auto set_of = [&](const char* key) -> uint64_t {
-    const char* field = strstr(text, key);
-    return field != nullptr ? strtoull(field + strlen(key), nullptr, 16) : 0;
-  };
-  return ((set_of("\nSigPnd:") | set_of("\nShdPnd:")) & ~set_of("\nSigBlk:")) != 0;
-}
-
-bool answer_surely(const Listener& listener, uint64_t id, pid_t task, int64_t value, int state) {
-  char text[16] = {};
-  const bool runs = state >= 0 && pread(state, text, sizeof text - 1, 0) > 0 && strncmp(text, "running", 7) == 0;
-  // He may also be on his way to sleep still: then no signal is pending, and the answer waits for him.
-  if (runs && has_pending_signal(task)) return false;
-  return listener.answer(id, value, 0);
-}
-
 bool is_listener(int fd) {
   char path[32];
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);

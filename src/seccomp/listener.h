@@ -53,18 +53,6 @@ class Listener {
   std::vector<uint64_t> buffer_;  // as large as the kernel's structure, which may grow
 };
 
-/// Answers a call that succeeds with `value`, which nobody may miss: false: it is not, or will not be, taken.
-///
-/// An accepted answer alone does not say so: a caller whom a signal has just woken, and who is on his way out, has
-/// his notification for a moment longer, and drops what is answered in it (kernel/seccomp.c:
-/// seccomp_do_user_notification). But one who sleeps right before the answer can't get that far in between: he would
-/// have to be woken and scheduled first. `state` is /proc/TASK/syscall of the caller, which tells whether he sleeps;
-/// -1: not known, then the kernel's word is taken.
-bool answer_surely(const Listener& listener, uint64_t id, pid_t task, int64_t value, int state);
-
-/// Whether an unblocked signal is pending for the task, by /proc/TASK/status.
-bool has_pending_signal(pid_t task);
-
 /// Whether `fd` is a seccomp listener. Asks nobody.
 bool is_listener(int fd);
 

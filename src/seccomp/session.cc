@@ -59,6 +59,7 @@ void Session::serve(const Notification& call) {
   if (const auto earlier = blocked_of_task_.find(call.task); earlier != blocked_of_task_.end()) {
     // The same thread, so its earlier call was interrupted.
     call_over(earlier->second);
+    targets_.note_interrupted(call.task);
   }
   sysv_->make_way(call.task);
   const auto which = served_call(kOwnCalls, call.architecture, call.number);

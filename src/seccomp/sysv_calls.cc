@@ -232,7 +232,10 @@ void SysvCalls::remember(const SysvBlockedCall& call) {
 }
 
 void SysvCalls::make_way(pid_t task) {
-  if (const auto earlier = take(task)) remember(*earlier);
+  const auto earlier = take(task);
+  if (earlier == nullptr) return;
+  targets_.note_interrupted(task);
+  remember(*earlier);
 }
 
 void SysvCalls::drop_vanished() {

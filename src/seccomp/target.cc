@@ -6,18 +6,27 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "base/check.h"
+#include "seccomp/sure_answer.h"
 
 namespace mqueuefs::seccomp {
 namespace {
 
 constexpr size_t kMostKnown = 2048;
 constexpr size_t kPageBytes = 4096;  // the smallest there is
+constexpr int64_t kLately_ns = 60'000'000'000;
+
+int64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
 
 // A number in /proc/TASK/fdinfo/FD. See proc(5).
 Result<uint64_t> info(int task_directory, int descriptor, const char* key, int base) {
@@ -46,6 +55,15 @@ Result<Targets::Known*> Targets::known(pid_t task) {
   opened.descriptors = UniqueFd(openat(opened.directory.get(), "fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
   opened.state = UniqueFd(openat(opened.directory.get(), "syscall", O_RDONLY | O_CLOEXEC));
   return &known_.emplace(task, std::move(opened)).first->second;
+}
+
+void Targets::note_interrupted(pid_t task) {
+  if (const auto at = known(task)) (*at)->interrupted_ns = now_ns();
+}
+
+bool Targets::was_interrupted(pid_t task) const {
+  const auto at = known_.find(task);
+  return at != known_.end() && at->second.interrupted_ns && now_ns() - *at->second.interrupted_ns < kLately_ns;
 }
 
 Targets::Presence Targets::look_at(pid_t task) {
@@ -200,12 +218,16 @@ Status Targets::write(const Notification& from, std::span<const Piece> pieces) {
 }
 
 Status Targets::answer(const Notification& from, int64_t value) {
-  const Error gone{ENOENT, "notification"};
-  if (look_at(from.task) == Presence::kStranger) return Error{ESTALE, "task"};
-  // Also if he looks asleep: who was interrupted and waits for the listener's lock, to leave, is asleep, too; the kernel
-  // takes an answer for him then, and drops it.
-  if (has_pending_signal(from.task)) return gone;
-  return listener_.answer(from.id, value, 0) ? Status() : Status(gone);
+  const Presence presence = look_at(from.task);
+  if (presence == Presence::kStranger) return Error{ESTALE, "task"};
+  // Being sure costs more than all the rest. A task that was never interrupted, and sleeps, will hardly be so in the next
+  // microsecond.
+  const bool is_sure = presence != Presence::kAsleep || was_interrupted(from.task)
+                           ? answer_surely(listener_, from.id, from.task, value)
+                           : listener_.answer(from.id, value, 0);
+  if (is_sure) return {};
+  note_interrupted(from.task);
+  return Error{ENOENT, "notification"};
 }
 
 Status Targets::write_and_answer(const Notification& from, std::span<const Piece> pieces, int64_t value) {

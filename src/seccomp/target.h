@@ -86,11 +86,14 @@ class Targets {
   /// task than the one that was known by its number.
   Status write(const Notification& from, std::span<const Piece> pieces);
 
-  /// The call returns `value`. ENOENT: nobody is there to take that, or not for long (answer_surely); ESTALE: as
-  /// with write().
+  /// The call returns `value`. ENOENT: nobody is there to take that, or not for long (answer_surely: so are those answered
+  /// who were interrupted in the last minute); ESTALE: as with write().
   Status answer(const Notification& from, int64_t value);
-  /// Both; the answer follows right upon the look that write() took.
+  /// Both.
   Status write_and_answer(const Notification& from, std::span<const Piece> pieces, int64_t value);
+
+  /// A signal has interrupted a call of the task.
+  void note_interrupted(pid_t task);
 
  private:
   struct Remembered {
@@ -105,6 +108,7 @@ class Targets {
     UniqueFd state;        // its `syscall`
     std::array<Remembered, 4> files;
     size_t next = 0;
+    std::optional<int64_t> interrupted_ns;  // by the monotonic clock
   };
   enum class Presence {
     kAsleep,    // in its system call
@@ -115,6 +119,7 @@ class Targets {
   /// Descriptors that are of this very task for ever, whatever its number comes to mean. ESRCH.
   Result<Known*> known(pid_t task);
   Presence look_at(pid_t task);
+  bool was_interrupted(pid_t task) const;
 
   const Listener& listener_;
   std::unordered_map<pid_t, Known> known_;

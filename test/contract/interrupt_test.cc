@@ -4,6 +4,7 @@
 // process (target seccomp) it can be interrupted anywhere; with SA_RESTART it comes again by itself, without, the
 // program sees EINTR and calls again. Either way the result has to be that of one call.
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/time.h>
 
@@ -12,6 +13,7 @@
 #include "support/expect.h"
 #include "support/posix_calls.h"
 #include "support/target.h"
+#include "support/wait.h"
 
 namespace mqueuefs::test {
 namespace {
@@ -35,6 +37,14 @@ class Interrupt : public TargetTest, public ::testing::WithParamInterface<int> {
     const itimerval never{};
     setitimer(ITIMER_REAL, &never, nullptr);
     EXPECT_GT(signals_seen, 0);
+    // What is done to it meanwhile, to answer it (seccomp/sure_answer.h), does not stay.
+    EXPECT_TRUE(wait_until([&] { return CPU_EQUAL(&processors_, &processors_of_this_thread()) != 0; }));
+  }
+
+  static const cpu_set_t& processors_of_this_thread() {
+    static cpu_set_t set;
+    sched_getaffinity(0, sizeof set, &set);
+    return set;
   }
 
   // As programs do it.
@@ -45,6 +55,9 @@ class Interrupt : public TargetTest, public ::testing::WithParamInterface<int> {
       if (result != -1 || errno != EINTR) return result;
     }
   }
+
+ private:
+  const cpu_set_t processors_ = processors_of_this_thread();
 };
 
 INSTANTIATE_TEST_SUITE_P(Handlers, Interrupt, ::testing::Values(SA_RESTART, 0),
