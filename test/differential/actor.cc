@@ -508,6 +508,8 @@ void run_after_exec(int actor) {
     if (fd >= 0 && fcntl(fd, F_GETFD) < 0) fd = -1;
   for (char*& address : process.attachments)
     address = nullptr;
+  // Before it is known to be there: the next step may be a signal.
+  slot_of_this_thread = &slot;
   strcpy(slot.outcome, "executed");
   slot.done = slot.posted.load();
   ++shared->bell;
