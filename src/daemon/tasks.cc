@@ -196,14 +196,14 @@ Result<pid_t> Tasks::find_process_seen_as(pid_t pid, ipc::TaskId reader) {
   return found;
 }
 
-bool Tasks::runs_as(pid_t process, uid_t uid) {
-  // The directory is its effective user's unless the process is not dumpable, then it is root's.
+bool Tasks::runs_as(ipc::TaskId task, uid_t uid) {
+  // The directory is its effective user's unless its process is not dumpable, then it is root's.
   char path[32];
-  snprintf(path, sizeof path, "/proc/%d", process);
+  snprintf(path, sizeof path, "/proc/%d", task);
   struct stat directory {};
   if (stat(path, &directory) < 0) return false;
   if (directory.st_uid == uid && uid != 0) return true;
-  const auto status = read_proc(process, "status");
+  const auto status = read_proc(task, "status");
   return status && effective_uid(*status) == uid;
 }
 

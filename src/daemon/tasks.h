@@ -34,8 +34,8 @@ class Tasks final : public ipc::TaskInfo {
   Result<ipc::TaskId> find_thread(pid_t process, pid_t tid);
   /// The process that `reader` would call `pid`. ESRCH.
   Result<pid_t> find_process_seen_as(pid_t pid, ipc::TaskId reader);
-  /// Whether the process's effective uid is `uid`, as numbered here.
-  bool runs_as(pid_t process, uid_t uid);
+  /// Whether the task's effective uid is `uid`, as numbered here. Threads of a process may differ.
+  bool runs_as(ipc::TaskId task, uid_t uid);
 
   /// Calls `exited` once, from the loop, when the process has ended. ESRCH: it has already.
   Result<std::unique_ptr<control::ProcessWatch>> watch(pid_t process, std::function<void()> exited);

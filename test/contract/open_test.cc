@@ -4,11 +4,13 @@
 #include <sys/fsuid.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <string>
+#include <thread>
 
 #include "base/unique_fd.h"
 #include "support/capability_check.h"
@@ -299,6 +301,25 @@ TEST_F(Open, C5_AnOwnerThatTheNamespaceCanNotNameIsRefusedFirst) {
       EXPECT_ERRNO(EOVERFLOW, open_with("/a", 1, 1));
     });
     done.open();
+  });
+}
+
+// setresuid(2), C library/kernel differences: a thread's credentials are its own.
+TEST_F(Open, B4_AThreadMayBeAnotherUser) {
+  in_new_namespace([](const std::string&) {
+    const UniqueFd before(open_with("/before", 1, 1));
+    ASSERT_OK(before.get());
+    std::thread([] {
+      ASSERT_OK(syscall(SYS_setresuid, -1, kAlice, -1));
+      const UniqueFd fd(open_with("/own", 1, 1));
+      ASSERT_OK(fd.get());
+      struct stat status {};
+      ASSERT_OK(fstat(fd.get(), &status));
+      EXPECT_EQ(kAlice, status.st_uid);
+      EXPECT_ERRNO(EACCES, mq().open("/before", O_RDWR, 0, nullptr));
+    }).join();
+    EXPECT_OK(UniqueFd(mq().open("/before", O_RDWR, 0, nullptr)).get());
+    EXPECT_OK(UniqueFd(open_with("/after", 1, 1)).get());
   });
 }
 

@@ -3,10 +3,12 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
+#include <thread>
 #include <vector>
 
 #include "support/capability_check.h"
@@ -458,6 +460,18 @@ TEST_P(SysvIdentifier, ANamespaceSeesItsOwnOnly) {
 }
 
 // Owners and permissions. svipc(7), kernel ipcperms().
+
+// setresuid(2), C library/kernel differences.
+TEST_P(SysvIdentifier, AThreadMayBeAnotherUser) {
+  in_new_ipc_namespace([] {
+    ASSERT_OK(kind().get(IPC_PRIVATE, 0600));
+    std::thread([] {
+      ASSERT_OK(syscall(SYS_setresuid, -1, kAlice, -1));
+      ASSERT_OK(kind().get(kKey, IPC_CREAT | 0600));
+    }).join();
+    EXPECT_EQ(kAlice, permissions_of(kind().get(kKey, 0)).cuid);
+  });
+}
 
 TEST_P(SysvIdentifier, TheCreatorIsTheOwner) {
   in_new_ipc_namespace([] {
