@@ -78,14 +78,21 @@ void QueueInode::unlink() {
 void QueueInode::relink() {
   linked_ = true;
   superblock_->unlinked_.erase(this);
+  kept_.reset();
 }
 
 void QueueInode::end_if_unused() {
-  if (!linked_ && open_handles_ == 0 && in_use_ == 0) end();
+  if (linked_ || open_handles_ != 0 || in_use_ != 0 || ended_) return;
+  if (is_waited_for_in_memory()) {
+    kept_ = shared_from_this();  // until the next look (catch_up)
+  } else {
+    end();
+  }
 }
 
 void QueueInode::end() {
   if (ended_) return;
+  const std::shared_ptr<QueueInode> kept = std::move(kept_);
   note_end();
   ended_ = true;
   if (is_mapped() && superblock_ != nullptr) superblock_->queue_is_mapped(*this, false);

@@ -256,6 +256,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   void trace(TracedOperation operation, TaskId task, uint32_t priority, std::span<const std::byte> payload);
   void note_end();
   void end_if_unused();
+  bool is_waited_for_in_memory();
   void end();
   Error note(Error error);
 
@@ -267,6 +268,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   int64_t file_size_ = kQueueFileSize;
   bool linked_ = true;
   bool ended_ = false;
+  std::shared_ptr<QueueInode> kept_;  // this, while nobody else has it and a process waits in its memory
   bool dead_ = false;
   uint32_t open_handles_ = 0;
   uint64_t descriptor_closes_ = 0;

@@ -1,4 +1,7 @@
 // Processes that map a queue: what they did that concerns others than themselves, and what becomes of it when they go.
+#include <algorithm>
+#include <array>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -74,6 +77,19 @@ void QueueInode::catch_up() {
     if (reclaimed || reclaimed.code() != EAGAIN) needs_reclaim_ = false;
   }
   restore_stranded();
+  end_if_unused();
+}
+
+// A caller who is blocked has the file in the kernel's case, whatever becomes of its descriptor (fs/file.c:fdget).
+bool QueueInode::is_waited_for_in_memory() {
+  if (!is_mapped() || !segment_.made() || dead_) return false;
+  const auto queue = segment();
+  if (!queue) return false;
+  std::array<SharedQueue::WaiterInfo, kWaiters> waiters;
+  const uint32_t count = queue->list_waiters(waiters);
+  return std::ranges::any_of(std::span(waiters).first(count), [this](const SharedQueue::WaiterInfo& waiter) {
+    return mapping_.contains(waiter.incarnation);
+  });
 }
 
 Result<QueueInode::Mapping> QueueInode::map_for(std::unique_ptr<MappingProcess> process) {

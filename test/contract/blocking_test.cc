@@ -586,6 +586,36 @@ TEST_F(Blocking, E11_CloseByAnotherThreadLeavesTheCallerBlockedAndServed) {
   });
 }
 
+// It is what fdget() of fs/file.c holds while the call lasts; so its creator is charged for it (SPEC D2).
+TEST_F(Blocking, E11_AQueueLastsAsLongAsACallerIsBlockedInIt) {
+  in_new_namespace([](const std::string&) {
+    const rlimit one_queue{120'000, 120'000};
+    ASSERT_OK(setrlimit(RLIMIT_MSGQUEUE, &one_queue));
+    const auto create = [](const char* name) {
+      mq_attr attributes{};
+      attributes.mq_maxmsg = 10;
+      attributes.mq_msgsize = 8192;
+      return mq().open(name, O_RDWR | O_CREAT, 0600, &attributes);
+    };
+    const int first = create("/first");
+    ASSERT_OK(first);
+    timespec deadline{};
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += 2;
+    BlockedThread blocked([&] {
+      char buffer[8192];
+      return mq().timedreceive(first, buffer, sizeof buffer, nullptr, &deadline);
+    });
+    ASSERT_OK(mq().unlink("/first"));
+    ASSERT_OK(mq().close(first));
+    EXPECT_TRUE(wait_until_asleep(blocked.tid));
+    EXPECT_ERRNO(EMFILE, create("/second"));
+    blocked.thread.join();
+    EXPECT_EQ(ETIMEDOUT, blocked.code);
+    EXPECT_TRUE(wait_until([&] { return UniqueFd(create("/second")).get() >= 0; }));
+  });
+}
+
 TEST_F(Blocking, E11_TheNumberMayBeAnotherQueueMeanwhile) {
   in_new_namespace([](const std::string&) {
     const UniqueFd a(create_queue("a", 1, 16)), b(create_queue("b", 1, 16));
