@@ -258,6 +258,23 @@ TEST_F(SysvSemaphore, ZeroIsAskedFor) {
   });
 }
 
+// ipc/sem.c:do_smart_wakeup_zero: each semaphore has a line of its own, and the array one for who asks for several.
+TEST_F(SysvSemaphore, WhoWaitsForOneZeroComesBeforeWhoWaitsForSeveral) {
+  in_new_ipc_namespace([] {
+    const int id = new_semaphores(2);
+    ASSERT_OK(set_values(id, {1, 0}));
+    Companion first([&] { EXPECT_OK(operate(id, {{0, 0, 0}, {1, 0, 0}})); });
+    ASSERT_TRUE(wait_until_asleep(first.pid()));
+    Companion second([&] { EXPECT_OK(operate(id, {{0, 0, 0}})); });
+    ASSERT_TRUE(wait_until_asleep(second.pid()));
+    ASSERT_OK(set_values(id, {0, 0}));
+    EXPECT_EQ(first.pid(), last_process(id, 0)) << "the last of the two";
+    EXPECT_EQ(first.pid(), last_process(id, 1));
+    first.join();
+    second.join();
+  });
+}
+
 TEST_F(SysvSemaphore, AnArrayIsDoneWholeOrNotAtAll) {
   in_new_ipc_namespace([] {
     const int id = new_semaphores(3);

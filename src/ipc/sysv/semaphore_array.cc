@@ -126,9 +126,13 @@ bool SemaphoreArray::serve_those_for_zero(std::span<const sembuf> touched) {
                                         return semaphores_[operation.sem_num].value == 0;
                                       });
   if (!zero) return false;
+  // Who waits for one semaphore comes before who waits for several, whoever came first.
   bool served = false;
-  for (auto next = for_zero_.begin(); next != for_zero_.end();) {
-    if (try_to_serve(for_zero_, next++)) served = true;
+  for (const bool for_several : {false, true}) {
+    for (auto next = for_zero_.begin(); next != for_zero_.end();) {
+      const auto place = next++;
+      if ((place->operations.size() > 1) == for_several && try_to_serve(for_zero_, place)) served = true;
+    }
   }
   return served;
 }
