@@ -122,7 +122,7 @@ Result<Connection*> Lease::connection() {
 
 Result<Connection*> Lease::make_new() {
   was_idle_ = false;
-  auto made = Connection::connect(StartDaemon::kIfNone, daemon_program());
+  auto made = Connection::connect(start_, daemon_program());
   if (!made) return made.error();
   connection_.emplace(std::move(*made));
   connection_->set_identity(own_);

@@ -24,7 +24,7 @@ const char* daemon_program();
 /// One call's connection. Thread rule: the call's thread. Async-signal-safe but for starting a daemon.
 class Lease final : public Lender {
  public:
-  Lease() = default;
+  explicit Lease(StartDaemon start = StartDaemon::kIfNone) : start_(start) {}
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
   ~Lease() { give_back(); }
@@ -43,6 +43,7 @@ class Lease final : public Lender {
   Result<Connection*> make_new();
   void give_back();
 
+  const StartDaemon start_;
   std::optional<Connection> connection_;
   ucred own_{};  // who the thread is during this call
   int slot_ = -1;

@@ -343,10 +343,14 @@ Result<SysvAnswer> sysv_call(Call& call, SysvRequest& request) {
 }
 
 Status sysv_tell(const control::SysvCall& head) {
-  auto connection = Connection::connect(StartDaemon::kNever, "");
+  // It is kept: its end tells the daemon when another program is executed.
+  Lease lease(StartDaemon::kNever);
+  const auto connection = lease.connection();
   if (!connection) return connection.error();
-  const auto reply = connection->call<control::SysvReply>(Type::kSysvCall, head);
-  return reply ? Status() : reply.error();
+  const auto reply = (*connection)->call<control::SysvReply>(Type::kSysvCall, head);
+  if (reply) return {};
+  lease.drop();
+  return reply.error();
 }
 
 void sysv_moved() { moves.fetch_add(1, std::memory_order_relaxed); }
