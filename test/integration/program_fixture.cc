@@ -80,6 +80,12 @@ CommandResult ProgramTest::program(std::vector<std::string> arguments, const std
   return run_command(arguments, stdin_text);
 }
 
+std::string ProgramTest::output(std::vector<std::string> arguments) {
+  const CommandResult result = program(std::move(arguments));
+  EXPECT_EQ(result.status, 0) << result.stderr_text;
+  return result.stdout_text;
+}
+
 int ProgramTest::mount_program(const std::string& dir, const std::string& options) {
   CommandOptions command;
   command.program = mqueuefs_program();

@@ -25,6 +25,9 @@ class ProgramTest : public ::testing::Test {
   /// The program with these arguments.
   static CommandResult program(std::vector<std::string> arguments, const std::string& stdin_text = "");
 
+  /// What it writes; that it succeeds is expected.
+  static std::string output(std::vector<std::string> arguments);
+
   /// The program as mount(8) calls it: `mount.fuse.mqueuefs none DIR -o OPTIONS`. Its exit status.
   static int mount_program(const std::string& dir, const std::string& options = "rw");
 
