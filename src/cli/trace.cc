@@ -32,6 +32,8 @@ const char* operation_name(uint32_t operation) {
       return "receive";
     case control::kTracedReturn:
       return "return";
+    case control::kTracedLost:
+      return "lost";
     default:
       return "end";
   }
@@ -52,6 +54,7 @@ std::string line_of(const control::Traced& event, std::string_view payload, bool
   const std::string command(event.command, strnlen(event.command, sizeof event.command));
   std::string line;
   if (event.lost > 0) line += std::to_string(event.lost) + " lost\n";
+  if (event.operation == control::kTracedLost) return line;
   line += time_text(event.time_ns) + " " + operation_name(event.operation);
   if (event.operation == control::kTracedEnd) return line + " of the queue\n";
   line += event.pid > 0 ? " " + std::to_string(event.pid) + " (" + printable(command) + ")" : " ?";
@@ -66,7 +69,7 @@ Json json_of(const control::Traced& event, std::string_view payload, bool with_p
   object["time"] = static_cast<double>(event.time_ns) / 1e9;
   object["operation"] = operation_name(event.operation);
   if (event.lost > 0) object["lost"] = event.lost;
-  if (event.operation == control::kTracedEnd) return object;
+  if (event.operation == control::kTracedEnd || event.operation == control::kTracedLost) return object;
   object["pid"] = event.pid > 0 ? Json(event.pid) : Json(nullptr);
   if (event.pid > 0) {
     const std::string_view command(event.command, strnlen(event.command, sizeof event.command));
@@ -109,6 +112,7 @@ int follow(QueueSession& session, const Options& options, const Attempt& attempt
     const std::string line = options.json ? json_of(event, payload, options.payload).dump() + "\n"
                                           : line_of(event, payload, options.payload);
     if (const int printed = print(line); printed != kSuccess) return printed;
+    if (event.operation == control::kTracedLost) continue;
     if (event.operation == control::kTracedEnd || ++shown == options.count) return kSuccess;
   }
   guard.die_if_interrupted();

@@ -186,6 +186,7 @@ void Connection::send_queued() {
     queued_bytes_ -= packet.body.size();
     queued_.pop_front();
   }
+  if (trace_ != nullptr) trace_->has_room();
   update_events();
 }
 

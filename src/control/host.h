@@ -50,6 +50,8 @@ class ProcessWatch {
 class Trace {
  public:
   virtual ~Trace() = default;
+  /// What waited for its reader has gone out: there is room for what did not fit.
+  virtual void has_room() = 0;
 };
 
 /// Common errors: EINVAL a bad name; ENOENT no namespace of that name; EPERM not yours; ENOSPC, ENOMEM a

@@ -233,12 +233,12 @@ struct Collect {
   char name[kNameBytes];
 };
 
-enum TracedOperations : uint32_t { kTracedSend = 1, kTracedReceive = 2, kTracedReturn = 3, kTracedEnd = 4 };
+enum TracedOperations : uint32_t { kTracedSend = 1, kTracedReceive = 2, kTracedReturn = 3, kTracedEnd = 4, kTracedLost = 5 };
 
 struct Traced {
   int64_t time_ns;     ///< CLOCK_REALTIME, when the daemon did it or learnt of it
   uint64_t lost;       ///< so many before this one did not fit
-  uint32_t operation;  ///< TracedOperations; kTracedEnd: the queue is gone, nothing follows
+  uint32_t operation;  ///< TracedOperations; kTracedEnd: the queue is gone, nothing follows; kTracedLost: only tells `lost`
   int32_t pid;         ///< 0: not visible
   uint32_t mapped;     ///< 1: a process did it in mapped memory, and told
   uint32_t priority;

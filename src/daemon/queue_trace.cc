@@ -39,14 +39,21 @@ class QueueTrace final : public control::Trace, public ipc::QueueTracer {
     const auto payload = message.payload.first(std::min<size_t>(message.payload.size(), payload_bytes_));
     event.payload_bytes = static_cast<uint32_t>(payload.size());
     name_process(message.task, event);
-    send(event, payload);
+    if (!send(event, payload)) ++lost_;
   }
 
   void queue_ended() override {
     queue_ = nullptr;
+    tell_end();
+  }
+
+  // The reader may never hear of another message, and waits for the end.
+  void has_room() override {
+    if (queue_ == nullptr) return tell_end();
+    if (lost_ == 0) return;
     control::Traced event{};
-    event.operation = control::kTracedEnd;
-    send(event, {});
+    event.operation = control::kTracedLost;
+    static_cast<void>(send(event, {}));
   }
 
  private:
@@ -61,14 +68,19 @@ class QueueTrace final : public control::Trace, public ipc::QueueTracer {
     memcpy(event.command, command->data(), length);
   }
 
-  void send(control::Traced& event, std::span<const std::byte> payload) {
+  void tell_end() {
+    if (end_is_told_) return;
+    control::Traced event{};
+    event.operation = control::kTracedEnd;
+    end_is_told_ = send(event, {});
+  }
+
+  bool send(control::Traced& event, std::span<const std::byte> payload) {
     event.time_ns = realtime_now_ns();
     event.lost = lost_;
-    if (connection_.send_traced(event, payload)) {
-      lost_ = 0;
-    } else {
-      ++lost_;
-    }
+    const bool sent = connection_.send_traced(event, payload);
+    if (sent) lost_ = 0;
+    return sent;
   }
 
   Tasks& tasks_;
@@ -77,7 +89,8 @@ class QueueTrace final : public control::Trace, public ipc::QueueTracer {
   const ipc::TaskId reader_;
   ipc::QueueInode* queue_;  // null: it has ended
   const uint32_t payload_bytes_;
-  uint64_t lost_ = 0;
+  uint64_t lost_ = 0;         // since the last packet
+  bool end_is_told_ = false;
 };
 
 }  // namespace

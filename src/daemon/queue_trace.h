@@ -1,7 +1,7 @@
 // A trace of a queue: each message as a packet to the connection that asked for it.
 //
 // Nobody waits for the reader of a trace: what does not fit into his line is counted, and the next packet says how much
-// was lost. His line's memory is charged to him.
+// was lost; so does one of its own when he has read all that waited for him. His line's memory is charged to him.
 #pragma once
 
 #include <memory>
