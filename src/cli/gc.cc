@@ -45,6 +45,8 @@ bool is_candidate(const control::QueueEntry& entry, const Options& options, int6
 Status remove(client::Connection& connection, const Options& options, const control::QueueEntry& entry) {
   control::Collect request{};
   request.inode = entry.inode;
+  request.sent = entry.sent;
+  request.received = entry.received;
   memcpy(request.name, entry.name, sizeof request.name);
   const auto prepared = connection.request(control::Type::kCollect, control::bytes_of(request));
   if (!prepared) return prepared.error();
@@ -77,7 +79,7 @@ int run(const Options& options) {
   const Attempt attempt{"gc", "", options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
-  const auto queues = fetch_queues(*connection, options.namespace_name, "", control::kQueueHolders);
+  const auto queues = fetch_queues(*connection, options.namespace_name, "", control::kQueueHolders | control::kQueueActivity);
   if (!queues) return fail(explain(attempt, queues.error()));
   const int64_t now_s = realtime_now_ns() / 1'000'000'000;
   std::vector<Candidate> candidates;

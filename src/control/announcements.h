@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "control/messages.h"
 #include "ipc/held_queue.h"
 #include "ipc/limits.h"
 #include "ipc/task_info.h"
@@ -31,18 +32,19 @@ class Announcements {
                   [connection](const auto& item) { return item.second.connection == connection; });
   }
 
-  /// The thread's next unlink of `name` is to succeed only if that is the queue `inode` and nobody holds it.
-  void put_collection(ipc::TaskId thread, uint64_t connection, std::string_view name, uint64_t inode) {
-    collections_.insert_or_assign(thread, Collection{connection, std::string(name), inode});
+  /// The thread's next unlink of `name` is to succeed only if that is still the queue that `seen` tells of, and nobody
+  /// holds it.
+  void put_collection(ipc::TaskId thread, uint64_t connection, std::string_view name, const Collect& seen) {
+    collections_.insert_or_assign(thread, Collection{connection, std::string(name), seen});
   }
-  /// Drops it, and returns the inode if it was for `name`.
-  std::optional<uint64_t> take_collection(ipc::TaskId thread, std::string_view name) {
+  /// Drops it, and returns what was seen if it was for `name`.
+  std::optional<Collect> take_collection(ipc::TaskId thread, std::string_view name) {
     const auto found = collections_.find(thread);
     if (found == collections_.end()) return std::nullopt;
     const Collection collection = std::move(found->second);
     collections_.erase(found);
     if (collection.name != name) return std::nullopt;
-    return collection.inode;
+    return collection.seen;
   }
 
   /// Drops what the thread had announced, and returns it if it was for `name`.
@@ -76,7 +78,7 @@ class Announcements {
   struct Collection {
     uint64_t connection;
     std::string name;
-    uint64_t inode;
+    Collect seen;
   };
   std::unordered_map<ipc::TaskId, Entry> by_thread_;
   std::unordered_map<ipc::TaskId, Collection> collections_;

@@ -42,7 +42,7 @@ enum class Type : uint32_t {
   kSysvCall,         // SysvCall... -> SysvReply..., see sysv_messages.h
   kSysvDone,         // <- SysvReply...: a System V call that waited is over
   kSysvAdmin,        // SysvAdmin... -> ..., see sysv_messages.h
-  kCollect,          // Collect -> (empty): this thread's next unlink of the queue is EBUSY if somebody holds it
+  kCollect,          // Collect -> (empty): this thread's next unlink of the queue is EBUSY if somebody holds it, or has used it since
   kTraced,           // <- Traced, payload: of a queue that an ioctl kTrace named
 };
 
@@ -228,8 +228,11 @@ struct QueueEntry {
   BlockedEntry blocked[3];  ///< those who have waited longest
 };
 
+/// What its sender has seen of the queue that it takes for abandoned.
 struct Collect {
   uint64_t inode;  ///< the queue must still be this one
+  uint64_t sent;   ///< and nothing may have been sent to it or received from it since, as QueueEntry counts
+  uint64_t received;
   char name[kNameBytes];
 };
 

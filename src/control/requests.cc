@@ -127,7 +127,7 @@ void Connection::handle(const ReceivedPacket& packet, std::span<const std::byte>
       const auto request = parse<Collect>(body);
       const auto name = request ? text_of(request->name) : std::nullopt;
       if (!name) return reply(type, EPROTO);
-      server_.announcements_.put_collection(caller->thread, id_, *name, request->inode);
+      server_.announcements_.put_collection(caller->thread, id_, *name, *request);
       return reply(type, 0);
     }
     case Type::kSysvAdmin:

@@ -366,12 +366,16 @@ std::optional<ipc::AnnouncedCreation> DaemonHost::take_announcement(ipc::TaskId 
 }
 
 Status DaemonHost::check_unlink(ipc::TaskId task, ipc::Superblock& superblock, std::string_view name) {
-  const auto inode = server_.announcements().take_collection(task, name);
-  if (!inode) return {};
+  const auto seen = server_.announcements().take_collection(task, name);
+  if (!seen) return {};
   const auto queue = superblock.find(name);
   if (!queue) return queue.error();
-  if ((*queue)->inode() != *inode) return Error{ENOENT, "another queue by now"};
-  return (*queue)->held_by() == 0 ? Status() : Error{EBUSY, "held"};
+  if ((*queue)->inode() != seen->inode) return Error{ENOENT, "another queue by now"};
+  if ((*queue)->held_by() != 0) return Error{EBUSY, "held"};
+  // Somebody may have come and gone.
+  const ipc::QueueActivity activity = (*queue)->activity();
+  if (activity.sent != seen->sent || activity.received != seen->received) return Error{EBUSY, "used meanwhile"};
+  return {};
 }
 
 Status DaemonHost::start_trace(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue, uint32_t payload_bytes) {
