@@ -21,9 +21,12 @@ namespace mqueuefs::daemon {
 namespace {
 
 constexpr unsigned kMostConnections = 16;
-constexpr unsigned kTimeoutS = 10;
+// The library does not see the end of a connection whose half request came together with it: it holds its place so long.
+constexpr unsigned kTimeoutS = 3;
 constexpr size_t kConnectionBytes = size_t{16} * 1024;
 constexpr int64_t kFreshNs = 1'000'000'000;
+constexpr const char* kNoAddress = "--metrics: neither unix:/PATH nor 127.0.0.1:PORT, [::1]:PORT, localhost:PORT";
+constexpr const char* kNotLoopback = "--metrics: not a loopback address";
 
 Result<UniqueFd> listen_at(const sockaddr* address, socklen_t size) {
   UniqueFd socket(::socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -45,7 +48,7 @@ void remove_stale(const sockaddr_un& address) {
 Result<UniqueFd> listen_unix(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.empty() || path[0] != '/' || path.size() >= sizeof address.sun_path) return Error{EINVAL, "--metrics"};
+  if (path.empty() || path[0] != '/' || path.size() >= sizeof address.sun_path) return Error{EINVAL, kNoAddress};
   memcpy(address.sun_path, path.data(), path.size());
   remove_stale(address);
   const mode_t before = umask(0177);  // names of queues are not for everybody
@@ -57,19 +60,19 @@ Result<UniqueFd> listen_unix(const std::string& path) {
 Result<UniqueFd> listen_tcp(std::string host, const std::string& port_text) {
   char* end = nullptr;
   const unsigned long port = strtoul(port_text.c_str(), &end, 10);
-  if (port_text.empty() || *end != '\0' || port > 65535) return Error{EINVAL, "--metrics"};
+  if (port_text.empty() || *end != '\0' || port > 65535) return Error{EINVAL, kNoAddress};
   if (host == "localhost") host = "127.0.0.1";
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
   v4.sin_port = htons(static_cast<uint16_t>(port));
   if (inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
-    if (ntohl(v4.sin_addr.s_addr) >> 24 != 127) return Error{EINVAL, "--metrics: not a loopback address"};
+    if (ntohl(v4.sin_addr.s_addr) >> 24 != 127) return Error{EINVAL, kNotLoopback};
     return listen_at(reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
   }
   sockaddr_in6 v6{};
   v6.sin6_family = AF_INET6;
   v6.sin6_port = htons(static_cast<uint16_t>(port));
-  if (host != "[::1]") return Error{EINVAL, "--metrics: not a loopback address"};
+  if (host != "[::1]") return Error{EINVAL, kNotLoopback};
   v6.sin6_addr = in6addr_loopback;
   return listen_at(reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
 }
@@ -87,11 +90,21 @@ struct MetricsServer::Http {
 
   // In the answer of MHD_get_timeout lies what its descriptor does not show: data in its own buffers.
   void run() {
-    MHD_run(daemon);
+    // At its limit it does not listen, and it looks whether it should again at the beginning of a turn: if connections
+    // end in one, nothing would begin the next.
+    for (unsigned before = connections() + 1; connections() < before;) {
+      before = connections();
+      MHD_run(daemon);
+    }
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     if (MHD_get_timeout(daemon, &wait_ms) == MHD_YES) {
       timer->set_delay_ms(static_cast<int64_t>(std::min<MHD_UNSIGNED_LONG_LONG>(wait_ms, 60'000)));
     }
+  }
+
+  unsigned connections() const {
+    const MHD_DaemonInfo* const info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info != nullptr ? info->num_connections : 0;
   }
 
   void refresh() {
@@ -144,7 +157,7 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::listen(control::Reactor& r
   auto http = std::make_unique<Http>(reactor);
   const bool is_unix = address.starts_with("unix:");
   const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return Error{EINVAL, "--metrics"};
+  if (colon == std::string::npos) return Error{EINVAL, kNoAddress};
   auto socket = is_unix ? listen_unix(address.substr(5)) : listen_tcp(address.substr(0, colon), address.substr(colon + 1));
   if (!socket) return socket.error();
   if (is_unix) http->path = address.substr(5);
