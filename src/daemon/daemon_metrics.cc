@@ -22,6 +22,25 @@ void add_waits(NamespaceMetrics& sum, const uint64_t (&waits)[kWaitBuckets], dou
   sum.waited_seconds += waited_seconds;
 }
 
+void add(SysvMetrics& sum, const SysvMetrics& more) {
+  sum.message_queues += more.message_queues;
+  sum.semaphore_arrays += more.semaphore_arrays;
+  sum.memory_segments += more.memory_segments;
+  sum.messages += more.messages;
+  sum.message_bytes += more.message_bytes;
+  sum.memory_bytes += more.memory_bytes;
+}
+
+SysvMetrics metrics_of(const ipc::sysv::SysvIpc& sysv) {
+  const ipc::sysv::Usage messages = sysv.messages().usage();
+  return {.message_queues = messages.used_ids,
+          .semaphore_arrays = sysv.table(ipc::sysv::Kind::kSemaphores).count(),
+          .memory_segments = sysv.table(ipc::sysv::Kind::kMemory).count(),
+          .messages = messages.messages,
+          .message_bytes = messages.message_bytes,
+          .memory_bytes = sysv.memory().size_bytes()};
+}
+
 QueueMetrics metrics_of(ipc::QueueInode& queue, const ipc::QueueActivity& activity) {
   const ipc::QueueStatus status = queue.status();
   QueueMetrics of;
@@ -52,6 +71,7 @@ NamespaceMetrics DaemonHost::metrics_of_namespace(const Namespace& known, size_t
   of.queues = known.ipc->queue_count();
   of.charged_bytes = known.ipc->charged_bytes();
   of.limits = known.ipc->limits();
+  of.sysv = metrics_of(known.ipc->sysv());
   const ipc::Superblock& superblock = *known.ipc->superblock();
   const ipc::QueueActivity& ended = superblock.ended_queues();
   of.rest.sent = ended.sent;
@@ -91,6 +111,7 @@ DaemonMetrics DaemonHost::metrics(size_t most_queues) {
     others.charged_bytes += of.charged_bytes;
     add_waits(others, of.waits, of.waited_seconds);
     add(others.rest, of.rest);
+    add(others.sysv, of.sysv);
   }
   return all;
 }

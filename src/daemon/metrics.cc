@@ -136,6 +136,19 @@ class Writer {
     }
   }
 
+  void sysv_objects() {
+    text_.family("sysv_objects", "gauge", "System V message queues, semaphore arrays, segments of shared memory.");
+    for (size_t i = 0; i < all_.size(); ++i) {
+      const SysvMetrics& of = all_[i]->sysv;
+      for (const auto& [kind, count] : {std::pair{"msg", of.message_queues}, std::pair{"sem", of.semaphore_arrays},
+                                        std::pair{"shm", of.memory_segments}}) {
+        Labels with_kind = labels(i);
+        with_kind.emplace_back("kind", kind);
+        text_.sample(with_kind, count);
+      }
+    }
+  }
+
   void waits() {
     text_.family("wait_seconds", "histogram", "Waits in calls to send or receive that are over, served or not.");
     for (size_t i = 0; i < all_.size(); ++i) {
@@ -195,6 +208,13 @@ std::string exposition(const DaemonMetrics& metrics) {
                         [](const NamespaceMetrics& of) { return of.charged_bytes; });
   writer.limits();
   writer.waits();
+  writer.sysv_objects();
+  writer.for_namespaces("sysv_messages", "gauge", "Messages in System V message queues.",
+                        [](const NamespaceMetrics& of) { return of.sysv.messages; });
+  writer.for_namespaces("sysv_message_bytes", "gauge", "Bytes in these messages.",
+                        [](const NamespaceMetrics& of) { return of.sysv.message_bytes; });
+  writer.for_namespaces("sysv_memory_bytes", "gauge", "Bytes in segments of shared memory, as asked for, in whole pages.",
+                        [](const NamespaceMetrics& of) { return of.sysv.memory_bytes; });
 
   writer.for_queues("queue_messages", "gauge", "Messages in the queue.", Rest::kShown,
                     [](const QueueMetrics& of) { return of.messages; });

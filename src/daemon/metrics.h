@@ -29,6 +29,16 @@ struct QueueMetrics {
   double longest_wait_seconds = 0;
 };
 
+/// Of the System V objects of a namespace.
+struct SysvMetrics {
+  uint64_t message_queues = 0;
+  uint64_t semaphore_arrays = 0;
+  uint64_t memory_segments = 0;  ///< removed ones that are attached included
+  uint64_t messages = 0;
+  uint64_t message_bytes = 0;
+  uint64_t memory_bytes = 0;  ///< whole pages
+};
+
 struct NamespaceMetrics {
   uint64_t id = 0;
   std::string name;
@@ -41,6 +51,7 @@ struct NamespaceMetrics {
   QueueMetrics rest;                ///< the sum of the others, and of those that are gone
   uint64_t greatest_maxmsg = 0;
   uint64_t greatest_msgsize = 0;
+  SysvMetrics sysv;
 };
 
 /// How long the loop's rounds took, without its sleep: up to 10 us, 100 us, ... 1 s, and longer.

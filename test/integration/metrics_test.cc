@@ -3,17 +3,20 @@
 #include <fcntl.h>
 #include <mqueuefs/mqueuefs.h>
 #include <netinet/in.h>
+#include <sys/ipc.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <string>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "client/sysv.h"
 #include "integration/program_fixture.h"
 #include "integration/running_program.h"
 #include "support/expect.h"
@@ -111,6 +114,44 @@ TEST_F(Metrics, AreTold) {
     daemon.interrupt(SIGTERM);
     EXPECT_EQ(daemon.wait(), 0);
     EXPECT_NE(access(path.c_str(), F_OK), 0) << "the socket is left behind";
+  });
+}
+
+TEST_F(Metrics, TellOfSystemVObjects) {
+  const TempDir place;
+  const std::string path = place / "metrics.sock";
+  in_private_namespaces([&](const std::string&) {
+    RunningProgram daemon(RunningProgram::Output::kPipe, {"daemon", "--foreground", "--log-level", "off", "--metrics", "unix:" + path}, {});
+    ASSERT_TRUE(wait_until([&] { return access(path.c_str(), F_OK) == 0; }));
+    const int queue = client::msg_get(IPC_PRIVATE, 0600);
+    const struct {
+      long type;
+      char text[5];
+    } message{1, {'h', 'e', 'l', 'l', 'o'}};
+    ASSERT_OK(queue);
+    ASSERT_OK(client::msg_send(queue, &message, sizeof message.text, 0));
+    const int array = client::sem_get(IPC_PRIVATE, 3, 0600);
+    ASSERT_OK(array);
+    const int memory = client::shm_get(IPC_PRIVATE, 5000, 0600);
+    ASSERT_OK(memory);
+
+    const std::string answer = http(connect_to(path), kGet);
+    for (const std::string series :
+         {R"(objects\{namespace="\d+",kind="msg"\} 1)", R"(objects\{namespace="\d+",kind="sem"\} 1)",
+          R"(objects\{namespace="\d+",kind="shm"\} 1)", R"(messages\{namespace="\d+"\} 1)",
+          R"(message_bytes\{namespace="\d+"\} 5)", R"(memory_bytes\{namespace="\d+"\} 8192)"}) {
+      EXPECT_TRUE(std::regex_search(answer, std::regex("\nmqueuefs_sysv_" + series + "\n"))) << series;
+    }
+    EXPECT_EQ(answer.find("hello"), std::string::npos);
+
+    std::vector<std::string> kinds;
+    for (const auto& object : nlohmann::json::parse(output({"ipc", "list", "--json"}))) kinds.push_back(object["kind"]);
+    EXPECT_EQ(kinds, (std::vector<std::string>{"msg", "sem", "shm"}));
+    output({"ipc", "remove", "msg", std::to_string(queue)});
+    output({"ipc", "remove", "sem", std::to_string(array)});
+    output({"ipc", "remove", "shm", std::to_string(memory)});
+    daemon.interrupt(SIGTERM);
+    EXPECT_EQ(daemon.wait(), 0);
   });
 }
 

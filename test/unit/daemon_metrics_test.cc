@@ -40,7 +40,10 @@ DaemonMetrics two_namespaces() {
   first.waited_seconds = 2.5;
   metrics.namespaces.push_back(first);
   metrics.namespaces.push_back({.id = 7, .name = "web"});
+  metrics.namespaces.front().sysv = {.message_queues = 3, .semaphore_arrays = 2, .memory_segments = 1, .messages = 8,
+                                     .message_bytes = 70, .memory_bytes = 4096};
   metrics.other_namespaces.queues = 9;
+  metrics.other_namespaces.sysv.message_queues = 6;
   return metrics;
 }
 
@@ -61,6 +64,18 @@ TEST(Metrics, TextHasEachSeriesOnce) {
     EXPECT_TRUE(series.insert(name).second) << line;
   }
   EXPECT_TRUE(text.ends_with("\n"));
+}
+
+TEST(Metrics, SystemVObjectsAreToldByKindNotEachOne) {
+  const std::string text = exposition(two_namespaces());
+  EXPECT_TRUE(has_line(text, "# TYPE mqueuefs_sysv_objects gauge"));
+  EXPECT_TRUE(has_line(text, R"(mqueuefs_sysv_objects{namespace="1",kind="msg"} 3)"));
+  EXPECT_TRUE(has_line(text, R"(mqueuefs_sysv_objects{namespace="1",kind="sem"} 2)"));
+  EXPECT_TRUE(has_line(text, R"(mqueuefs_sysv_objects{namespace="7",name="web",kind="shm"} 0)"));
+  EXPECT_TRUE(has_line(text, R"(mqueuefs_sysv_objects{kind="msg"} 6)")) << "the other namespaces";
+  EXPECT_TRUE(has_line(text, R"(mqueuefs_sysv_messages{namespace="1"} 8)"));
+  EXPECT_TRUE(has_line(text, R"(mqueuefs_sysv_message_bytes{namespace="1"} 70)"));
+  EXPECT_TRUE(has_line(text, R"(mqueuefs_sysv_memory_bytes{namespace="1"} 4096)"));
 }
 
 TEST(Metrics, HistogramsAddUp) {

@@ -232,6 +232,8 @@ void SharedMemory::process_left(pid_t process) {
   }
 }
 
+uint64_t SharedMemory::size_bytes() const { return pages_ * kPageBytes; }
+
 Usage SharedMemory::usage() const {
   Usage usage{.greatest_index = std::max(table_.greatest_index(), 0),
               .used_ids = table_.count(),

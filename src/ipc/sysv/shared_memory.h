@@ -73,6 +73,8 @@ class SharedMemory {
   /// It has ended, or executed another program: what it had attached is detached.
   void process_left(pid_t process);
 
+  /// Of all segments, each in whole pages.
+  uint64_t size_bytes() const;
   /// SHM_INFO; asks the source about each segment.
   Usage usage() const;
   std::optional<SharedMemoryStatus> next_from(int index, TaskId reader) const;
