@@ -79,17 +79,8 @@ int msg_control(int id, int command, msqid_ds* status) {
   constexpr auto kNumber = SysvNumber::kMsgControl;
   switch (command) {
     case IPC_INFO:
-    case MSG_INFO: {
-      control::SysvInfo info{};
-      const auto answer = control_call(call, kNumber, id, command, control::writable_bytes_of(info));
-      if (!answer) return call.fail(answer.code());
-      msginfo result{};
-      int* const fields[] = {&result.msgpool, &result.msgmap, &result.msgmax, &result.msgmnb,
-                             &result.msgmni,  &result.msgssz, &result.msgtql};
-      for (size_t i = 0; i < std::size(fields); ++i) *fields[i] = static_cast<int>(info.values[i]);
-      result.msgseg = static_cast<unsigned short>(info.values[7]);
-      return deliver(call, reinterpret_cast<msginfo*>(status), result, answer->value);
-    }
+    case MSG_INFO:
+      return info_control<msginfo>(call, kNumber, id, command, status);
     case IPC_STAT:
     case MSG_STAT:
     case MSG_STAT_ANY: {
@@ -111,14 +102,10 @@ int msg_control(int id, int command, msqid_ds* status) {
     case IPC_SET: {
       msqid_ds copy;
       if (!copy_in(copy, status)) return call.fail(EFAULT);
-      const control::SysvSet set{copy.msg_perm.uid, copy.msg_perm.gid, copy.msg_perm.mode, 0, copy.msg_qbytes};
-      const auto answer = control_call(call, kNumber, id, command, {}, control::bytes_of(set));
-      return answer ? static_cast<int>(answer->value) : call.fail(answer.code());
+      return set_control(call, kNumber, id, copy.msg_perm, copy.msg_qbytes);
     }
-    default: {
-      const auto answer = control_call(call, kNumber, id, command);
-      return answer ? static_cast<int>(answer->value) : call.fail(answer.code());
-    }
+    default:
+      return plain_control(call, kNumber, id, command);
   }
 }
 

@@ -129,16 +129,8 @@ int sem_control(int id, int number, int command, SemArgument argument) {
   constexpr auto kNumber = SysvNumber::kSemControl;
   switch (command) {
     case IPC_INFO:
-    case SEM_INFO: {
-      control::SysvInfo info{};
-      const auto answer = control_call(call, kNumber, id, command, control::writable_bytes_of(info));
-      if (!answer) return call.fail(answer.code());
-      seminfo result{};
-      int* const fields[] = {&result.semmap, &result.semmni, &result.semmns, &result.semmnu, &result.semmsl,
-                             &result.semopm, &result.semume, &result.semusz, &result.semvmx, &result.semaem};
-      for (size_t i = 0; i < std::size(fields); ++i) *fields[i] = static_cast<int>(info.values[i]);
-      return deliver(call, argument.info, result, answer->value);
-    }
+    case SEM_INFO:
+      return info_control<seminfo>(call, kNumber, id, command, argument.info);
     case IPC_STAT:
     case SEM_STAT:
     case SEM_STAT_ANY: {
@@ -155,9 +147,7 @@ int sem_control(int id, int number, int command, SemArgument argument) {
     case IPC_SET: {
       semid_ds copy;
       if (!copy_in(copy, argument.status)) return call.fail(EFAULT);
-      const control::SysvSet set{copy.sem_perm.uid, copy.sem_perm.gid, copy.sem_perm.mode, 0, 0};
-      const auto answer = control_call(call, kNumber, id, command, {}, control::bytes_of(set));
-      return answer ? static_cast<int>(answer->value) : call.fail(answer.code());
+      return set_control(call, kNumber, id, copy.sem_perm);
     }
     case SETALL:
       return set_all(call, id, argument.values);

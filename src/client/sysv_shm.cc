@@ -117,27 +117,9 @@ int shm_control(int id, int command, shmid_ds* status) {
   constexpr auto kNumber = SysvNumber::kShmControl;
   switch (command) {
     case IPC_INFO:
-    case SHM_INFO: {
-      control::SysvInfo info{};
-      const auto answer = control_call(call, kNumber, id, command, control::writable_bytes_of(info));
-      if (!answer) return call.fail(answer.code());
-      const uint64_t* const values = info.values;
-      if (command == IPC_INFO) {
-        shminfo result{};
-        result.shmmax = values[0];
-        result.shmmin = values[1];
-        result.shmmni = values[2];
-        result.shmseg = values[3];
-        result.shmall = values[4];
-        return deliver(call, reinterpret_cast<shminfo*>(status), result, answer->value);
-      }
-      shm_info result{};
-      result.used_ids = static_cast<int>(values[0]);
-      result.shm_tot = values[1];
-      result.shm_rss = values[2];
-      result.shm_swp = values[3];
-      return deliver(call, reinterpret_cast<shm_info*>(status), result, answer->value);
-    }
+      return info_control<shminfo>(call, kNumber, id, command, status);
+    case SHM_INFO:
+      return info_control<shm_info>(call, kNumber, id, command, status);
     case IPC_STAT:
     case SHM_STAT:
     case SHM_STAT_ANY: {
@@ -158,14 +140,10 @@ int shm_control(int id, int command, shmid_ds* status) {
     case IPC_SET: {
       shmid_ds copy;
       if (!copy_in(copy, status)) return call.fail(EFAULT);
-      const control::SysvSet set{copy.shm_perm.uid, copy.shm_perm.gid, copy.shm_perm.mode, 0, 0};
-      const auto answer = control_call(call, kNumber, id, command, {}, control::bytes_of(set));
-      return answer ? static_cast<int>(answer->value) : call.fail(answer.code());
+      return set_control(call, kNumber, id, copy.shm_perm);
     }
-    default: {
-      const auto answer = control_call(call, kNumber, id, command);
-      return answer ? static_cast<int>(answer->value) : call.fail(answer.code());
-    }
+    default:
+      return plain_control(call, kNumber, id, command);
   }
 }
 

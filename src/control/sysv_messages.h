@@ -30,7 +30,8 @@ enum class SysvNumber : uint32_t {
   kMsgGet = 1,  // id: the key, flags -> value: the id
   kMsgSend,     // id, flags, size; the message's type (int64_t) and text -> value 0
   kMsgReceive,  // id, flags, type, size -> value: the text's length; type and text
-  kMsgControl,  // id (or index), command; IPC_SET: SysvSet -> value; *_STAT: SysvStat, *_INFO: SysvInfo
+  kMsgControl,  // id (or index), command; IPC_SET: SysvSet -> value; *_STAT: SysvStat, *_INFO: struct
+                // msginfo, seminfo, shminfo or shm_info
   kSemGet,      // id: the key, flags, size: how many -> value
   kSemOperate,  // id, size: how many; struct sembuf each -> value 0
   kSemControl,  // id, command, type: semnum; SETVAL: size: the value; SETALL: unsigned short each; IPC_SET: SysvSet
@@ -104,11 +105,6 @@ struct SysvSet {
   uint32_t mode;
   uint32_t reserved;
   uint64_t qbytes;  ///< msg
-};
-
-/// The integers of struct msginfo, seminfo, shminfo, shm_info in their order.
-struct SysvInfo {
-  uint64_t values[10];
 };
 
 // --- for administrators: kSysvAdmin ---

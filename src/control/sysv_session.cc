@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "control/connection.h"
 #include "control/server.h"
+#include "ipc/sysv/info.h"
 
 namespace mqueuefs::control {
 namespace {
@@ -35,8 +36,6 @@ std::optional<Lookup> lookup_of(int command, int by_index, int unasked) {
   if (command == unasked) return Lookup::kIndexUnasked;
   return std::nullopt;
 }
-
-uint64_t as_int(uint64_t limit) { return std::min<uint64_t>(limit, INT32_MAX); }
 
 }  // namespace
 
@@ -221,7 +220,6 @@ bool SysvSession::offer(int code, const ipc::sysv::Received* received) {
 void SysvSession::message_control(Call& call) {
   const SysvCall& head = call.head;
   ipc::sysv::MessageQueues& queues = call.ipc.messages();
-  const ipc::Limits& limits = call.where.limits();
   if (head.id < 0 || head.command < 0) return answer(EINVAL);
   if (const auto lookup = lookup_of(head.command, MSG_STAT, MSG_STAT_ANY)) {
     const auto status = queues.status(call.caller, head.id, *lookup);
@@ -233,12 +231,7 @@ void SysvSession::message_control(Call& call) {
     case IPC_INFO:
     case MSG_INFO: {
       const ipc::sysv::Usage usage = queues.usage();
-      const bool in_use = head.command == MSG_INFO;
-      // msgctl_info() of ipc/msg.c; what has no meaning has been constant for long.
-      constexpr uint64_t kPool = 512000, kSegmentSize = 16, kSegments = 0xffff, kMap = 16384, kHeaders = 16384;
-      const SysvInfo info{{in_use ? usage.used_ids : kPool, in_use ? usage.messages : kMap, as_int(limits.msgmax),
-                           as_int(limits.msgmnb), as_int(limits.msgmni), kSegmentSize,
-                           in_use ? usage.message_bytes : kHeaders, kSegments}};
+      const msginfo info = ipc::sysv::message_info(call.where.limits(), usage, head.command == MSG_INFO);
       return answer(0, usage.greatest_index, bytes_of(info));
     }
     case IPC_SET: {
@@ -284,7 +277,6 @@ void SysvSession::semaphores_operate(Call& call) {
 void SysvSession::semaphores_control(Call& call) {
   const SysvCall& head = call.head;
   ipc::sysv::Semaphores& arrays = call.ipc.semaphores();
-  const ipc::Limits& limits = call.where.limits();
   const ipc::sysv::Caller& caller = call.caller;
   if (head.id < 0) return answer(EINVAL);
   const int number = static_cast<int>(head.type);
@@ -298,13 +290,7 @@ void SysvSession::semaphores_control(Call& call) {
     case IPC_INFO:
     case SEM_INFO: {
       const ipc::sysv::Usage usage = arrays.usage();
-      const bool in_use = head.command == SEM_INFO;
-      // semctl_info() of ipc/sem.c.
-      constexpr uint64_t kUndoSize = 20, kUndos = 500;
-      const uint64_t semmns = as_int(limits.semmns);
-      const SysvInfo info{{semmns, as_int(limits.semmni), semmns, semmns, as_int(limits.semmsl), as_int(limits.semopm),
-                           kUndos, in_use ? usage.used_ids : kUndoSize, ipc::sysv::kMaxSemaphoreValue,
-                           in_use ? usage.semaphores : uint64_t{ipc::sysv::kMaxUndo}}};
+      const seminfo info = ipc::sysv::semaphore_info(call.where.limits(), usage, head.command == SEM_INFO);
       return answer(0, usage.greatest_index, bytes_of(info));
     }
     case GETVAL:
@@ -374,7 +360,6 @@ void SysvSession::memory_attach(Call& call) {
 void SysvSession::memory_control(Call& call) {
   const SysvCall& head = call.head;
   ipc::sysv::SharedMemory& memory = call.ipc.memory();
-  const ipc::Limits& limits = call.where.limits();
   const ipc::sysv::Caller& caller = call.caller;
   if (head.id < 0 || head.command < 0) return answer(EINVAL);
   // Attachments are counted in what follows.
@@ -387,12 +372,12 @@ void SysvSession::memory_control(Call& call) {
   }
   switch (head.command) {
     case IPC_INFO: {
-      const SysvInfo info{{limits.shmmax, 1, limits.shmmni, limits.shmmni, limits.shmall}};
+      const shminfo info = ipc::sysv::memory_info(call.where.limits());
       return answer(0, memory.usage().greatest_index, bytes_of(info));
     }
     case SHM_INFO: {
       const ipc::sysv::Usage usage = memory.usage();
-      const SysvInfo info{{usage.used_ids, usage.memory_pages, usage.rss_pages, usage.swap_pages}};
+      const shm_info info = ipc::sysv::memory_use(usage);
       return answer(0, usage.greatest_index, bytes_of(info));
     }
     case IPC_SET: {

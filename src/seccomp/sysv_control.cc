@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "ipc/sysv/info.h"
 #include "seccomp/sysv_calls.h"
 #include "seccomp/sysv_structures.h"
 
@@ -59,7 +60,7 @@ void SysvCalls::message_control(Asked& asked) {
     case IPC_INFO:
     case MSG_INFO: {
       const ipc::sysv::Usage usage = queues.usage();
-      const msginfo info = message_info(asked.where.limits(), usage, command == MSG_INFO);
+      const msginfo info = ipc::sysv::message_info(asked.where.limits(), usage, command == MSG_INFO);
       return deliver(asked, info, address, usage.greatest_index);
     }
     case IPC_SET: {
@@ -92,7 +93,7 @@ void SysvCalls::semaphores_control(Asked& asked) {
     case IPC_INFO:
     case SEM_INFO: {
       const ipc::sysv::Usage usage = arrays.usage();
-      const seminfo info = semaphore_info(asked.where.limits(), usage, command == SEM_INFO);
+      const seminfo info = ipc::sysv::semaphore_info(asked.where.limits(), usage, command == SEM_INFO);
       return deliver(asked, info, address, usage.greatest_index);
     }
     case GETVAL:
@@ -152,10 +153,10 @@ void SysvCalls::memory_control(Asked& asked) {
   }
   switch (command) {
     case IPC_INFO:
-      return deliver(asked, memory_info(asked.where.limits()), address, memory.usage().greatest_index);
+      return deliver(asked, ipc::sysv::memory_info(asked.where.limits()), address, memory.usage().greatest_index);
     case SHM_INFO: {
       const ipc::sysv::Usage usage = memory.usage();
-      return deliver(asked, memory_use(usage), address, usage.greatest_index);
+      return deliver(asked, ipc::sysv::memory_use(usage), address, usage.greatest_index);
     }
     case IPC_SET: {
       const auto wanted = targets_.read_value<shmid_ds>(call, address);

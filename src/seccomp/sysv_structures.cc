@@ -1,17 +1,10 @@
 #include "seccomp/sysv_structures.h"
 
-#include <algorithm>
-#include <climits>
-
-#include "ipc/sysv/semaphores.h"
-
 namespace mqueuefs::seccomp {
 namespace {
 
 // x86-64 and arm64 have the same; a C library that had others could not pass them on as they are.
 static_assert(sizeof(ipc_perm) == 48 && sizeof(msqid_ds) == 120 && sizeof(shmid_ds) == 112);
-
-int as_int(uint64_t value) { return static_cast<int>(std::min<uint64_t>(value, INT_MAX)); }
 
 ipc_perm to_kernel(const ipc::sysv::Permissions& from, const control::UserView& users) {
   ipc_perm to{};
@@ -65,52 +58,6 @@ shmid_ds to_kernel(const ipc::sysv::SharedMemoryStatus& status, const control::U
 
 ipc::sysv::PermissionChange change_from(const ipc_perm& wanted, const control::UserView& users) {
   return {users.user_meant(wanted.uid), users.group_meant(wanted.gid), static_cast<mode_t>(wanted.mode)};
-}
-
-// msgctl_info() of ipc/msg.c; what has no meaning has been constant for long.
-msginfo message_info(const ipc::Limits& limits, const ipc::sysv::Usage& usage, bool in_use) {
-  msginfo info{};
-  info.msgpool = in_use ? as_int(usage.used_ids) : 512000;
-  info.msgmap = in_use ? as_int(usage.messages) : 16384;
-  info.msgtql = in_use ? as_int(usage.message_bytes) : 16384;
-  info.msgmax = as_int(limits.msgmax);
-  info.msgmnb = as_int(limits.msgmnb);
-  info.msgmni = as_int(limits.msgmni);
-  info.msgssz = 16;
-  info.msgseg = 0xffff;
-  return info;
-}
-
-// semctl_info() of ipc/sem.c.
-seminfo semaphore_info(const ipc::Limits& limits, const ipc::sysv::Usage& usage, bool in_use) {
-  seminfo info{};
-  info.semmni = as_int(limits.semmni);
-  info.semmns = info.semmap = info.semmnu = as_int(limits.semmns);
-  info.semmsl = as_int(limits.semmsl);
-  info.semopm = as_int(limits.semopm);
-  info.semume = 500;
-  info.semvmx = ipc::sysv::kMaxSemaphoreValue;
-  info.semusz = in_use ? as_int(usage.used_ids) : 20;
-  info.semaem = in_use ? as_int(usage.semaphores) : ipc::sysv::kMaxUndo;
-  return info;
-}
-
-shminfo memory_info(const ipc::Limits& limits) {
-  shminfo info{};
-  info.shmmax = limits.shmmax;
-  info.shmmin = 1;
-  info.shmmni = info.shmseg = limits.shmmni;
-  info.shmall = limits.shmall;
-  return info;
-}
-
-shm_info memory_use(const ipc::sysv::Usage& usage) {
-  shm_info info{};
-  info.used_ids = as_int(usage.used_ids);
-  info.shm_tot = usage.memory_pages;
-  info.shm_rss = usage.rss_pages;
-  info.shm_swp = usage.swap_pages;
-  return info;
 }
 
 }  // namespace mqueuefs::seccomp

@@ -7,7 +7,6 @@
 #include <sys/shm.h>
 
 #include "control/sysv_host.h"
-#include "ipc/limits.h"
 #include "ipc/sysv/status.h"
 
 namespace mqueuefs::seccomp {
@@ -19,12 +18,5 @@ shmid_ds to_kernel(const ipc::sysv::SharedMemoryStatus& status, const control::U
 
 /// IPC_SET. Whom `users` does not know is nobody.
 ipc::sysv::PermissionChange change_from(const ipc_perm& wanted, const control::UserView& users);
-
-/// IPC_INFO; `in_use`: MSG_INFO, SEM_INFO.
-msginfo message_info(const ipc::Limits& limits, const ipc::sysv::Usage& usage, bool in_use);
-seminfo semaphore_info(const ipc::Limits& limits, const ipc::sysv::Usage& usage, bool in_use);
-shminfo memory_info(const ipc::Limits& limits);
-/// SHM_INFO.
-shm_info memory_use(const ipc::sysv::Usage& usage);
 
 }  // namespace mqueuefs::seccomp

@@ -4,7 +4,6 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
-#include <climits>
 #include <cstring>
 #include <vector>
 
@@ -92,21 +91,6 @@ TEST(SysvStructures, AChangeIsOfWhomTheCallerMeans) {
   EXPECT_EQ(1u, change.uid);
   EXPECT_EQ(2u, change.gid);
   EXPECT_EQ(0640u, change.mode);
-}
-
-TEST(SysvStructures, InfoTellsLimitsOrUseAndCutsOff) {
-  ipc::Limits limits;
-  limits.msgmax = uint64_t{1} << 40;
-  const ipc::sysv::Usage usage{.used_ids = 3, .messages = 4, .message_bytes = 5, .semaphores = 6};
-  EXPECT_EQ(INT_MAX, message_info(limits, usage, false).msgmax);
-  EXPECT_EQ(16384, message_info(limits, usage, false).msgmap);
-  EXPECT_EQ(3, message_info(limits, usage, true).msgpool);
-  EXPECT_EQ(4, message_info(limits, usage, true).msgmap);
-  EXPECT_EQ(5, message_info(limits, usage, true).msgtql);
-  EXPECT_EQ(20, semaphore_info(limits, usage, false).semusz);
-  EXPECT_EQ(3, semaphore_info(limits, usage, true).semusz);
-  EXPECT_EQ(6, semaphore_info(limits, usage, true).semaem);
-  EXPECT_EQ(limits.shmmax, memory_info(limits).shmmax);
 }
 
 #if defined(__x86_64__)
