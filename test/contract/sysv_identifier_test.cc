@@ -160,6 +160,8 @@ class SysvIdentifier : public SysvTest, public ::testing::WithParamInterface<con
   }
 };
 
+class SysvSequence : public SysvTest {};
+
 // For tests that use the object, not only look at it.
 #define SKIP_UNLESS_USABLE() \
   if (GetParam() == &kMemory) SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED()
@@ -220,6 +222,25 @@ TEST_P(SysvIdentifier, H1_TheCycleIsHalfAsLongAgainAsTheNumberOfObjects) {
       ASSERT_OK(remove(index));
     }
     EXPECT_EQ(kIdsPerSequence + 100, create());
+  });
+}
+
+// With 43 places taken the shortest cycle has 21 to go round: a step of the sequence takes the fewest calls. Ours would
+// take a minute for all of them: it goes a part of the way, and its table all of it (unit test SysvIds.TheSequenceWraps).
+TEST_F(SysvSequence, H1_Is0AgainAfter65534) {
+  in_new_ipc_namespace([] {
+    constexpr int kTaken = 43, kLastSequence = 65534;
+    for (int index = 0; index < kTaken; ++index)
+      ASSERT_EQ(index, msgget(IPC_PRIVATE, 0600));
+    const int end = Target::current().is_kernel() ? kLastSequence : 100;
+    for (int sequence = 0; sequence <= end; ++sequence) {
+      for (int index = kTaken; index < 64; ++index) {
+        const int id = msgget(IPC_PRIVATE, 0600);
+        if (id != sequence * kIdsPerSequence + index || msgctl(id, IPC_RMID, nullptr) != 0)
+          FAIL() << id << " instead of " << sequence << ", " << index;
+      }
+    }
+    EXPECT_EQ(end == kLastSequence ? kTaken : (end + 1) * kIdsPerSequence + kTaken, msgget(IPC_PRIVATE, 0600));
   });
 }
 
