@@ -16,6 +16,17 @@ using control::SysvEntry;
 using control::SysvKind;
 
 constexpr std::string_view kKinds[] = {"msg", "sem", "shm"};
+// What SysvStat's numbers are called, by kind.
+struct Fields {
+  const char* counts[3];
+  const char* processes[2];
+  const char* times[3];
+};
+constexpr Fields kFields[] = {
+    {{"messages", "bytes", "qbytes"}, {"lspid", "lrpid"}, {"stime", "rtime", "ctime"}},
+    {{"nsems"}, {}, {"otime", "ctime"}},
+    {{"size", "attached"}, {"cpid", "lpid"}, {"atime", "dtime", "ctime"}},
+};
 constexpr unsigned kRemovedMode = 01000;  // SHM_DEST
 constexpr unsigned kLockedMode = 02000;   // SHM_LOCKED
 constexpr int kIndexBits = 15;
@@ -81,32 +92,21 @@ Json json_of(SysvKind kind, const SysvEntry& entry) {
   object["cgid"] = who.creator_gid;
   object["owner"] = user_name(who.uid);
   object["group"] = group_name(who.gid);
+  const Fields& fields = kFields[static_cast<size_t>(kind)];
+  for (size_t i = 0; i < std::size(fields.counts) && fields.counts[i] != nullptr; ++i)
+    object[fields.counts[i]] = stat.counts[i];
+  for (size_t i = 0; i < std::size(fields.processes) && fields.processes[i] != nullptr; ++i)
+    object[fields.processes[i]] = stat.processes[i];
+  for (size_t i = 0; i < std::size(fields.times) && fields.times[i] != nullptr; ++i)
+    object[fields.times[i]] = stat.times[i];
   switch (kind) {
     case SysvKind::kMsg:
-      object["messages"] = stat.counts[0];
-      object["bytes"] = stat.counts[1];
-      object["qbytes"] = stat.counts[2];
-      object["lspid"] = stat.processes[0];
-      object["lrpid"] = stat.processes[1];
-      object["stime"] = stat.times[0];
-      object["rtime"] = stat.times[1];
-      object["ctime"] = stat.times[2];
       object["waiting"] = {{"senders", entry.waiting[0]}, {"receivers", entry.waiting[1]}};
       break;
     case SysvKind::kSem:
-      object["nsems"] = stat.counts[0];
-      object["otime"] = stat.times[0];
-      object["ctime"] = stat.times[1];
       object["waiting"] = entry.waiting[0];
       break;
     case SysvKind::kShm:
-      object["size"] = stat.counts[0];
-      object["attached"] = stat.counts[1];
-      object["cpid"] = stat.processes[0];
-      object["lpid"] = stat.processes[1];
-      object["atime"] = stat.times[0];
-      object["dtime"] = stat.times[1];
-      object["ctime"] = stat.times[2];
       object["removed"] = (who.mode & kRemovedMode) != 0;
       object["locked"] = (who.mode & kLockedMode) != 0;
       break;
