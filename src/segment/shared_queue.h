@@ -82,7 +82,8 @@ class SharedQueue {
       : base_(base), format_(Format::of(attributes)), attributes_(attributes) {}
 
   QueueAttributes attributes() const { return attributes_; }
-  const Format& format() const { return format_; }
+  /// By value: it outlives the queue object, which is often a temporary one.
+  Format format() const { return format_; }
 
   // --- members ---
 
