@@ -228,7 +228,7 @@ std::string fish_script(const std::vector<CommandGrammar>& commands) {
   return text;
 }
 
-struct Options {
+struct CompletionOptions {
   std::string what;
   std::string namespace_name;
 };
@@ -240,7 +240,7 @@ bool is_plain(const std::string& name) {
   });
 }
 
-int print_names(const Options& options) {
+int print_names(const CompletionOptions& options) {
   auto connection = client::Connection::connect(client::StartDaemon::kNever, "");
   if (!connection) return kSuccess;
   std::vector<std::string> names;
@@ -260,7 +260,7 @@ int print_names(const Options& options) {
   return print(text);
 }
 
-int run(const Options& options) {
+int run(const CompletionOptions& options) {
   if (options.what == "bash") return print(bash_script(grammar()));
   if (options.what == "zsh") return print(zsh_script(grammar()));
   if (options.what == "fish") return print(fish_script(grammar()));
@@ -275,7 +275,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_completion(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CompletionOptions>();
   CLI::App* command = program.app.add_subcommand("completion", "Print a shell's completions")->group("");
   command->add_option("WHAT", options->what, "A shell, or what it asks for")
       ->required()

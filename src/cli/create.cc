@@ -14,7 +14,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct CreateOptions {
   std::string namespace_name;
   std::string queue;
   std::optional<int64_t> maxmsg;
@@ -28,7 +28,7 @@ uint64_t own_rlimit() {
   return limit.rlim_cur;
 }
 
-int run(const Options& options) {
+int run(const CreateOptions& options) {
   const Attempt attempt{"create", options.queue, options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -67,7 +67,7 @@ std::string check_mode(const std::string& text) {
 }  // namespace
 
 void add_create(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CreateOptions>();
   CLI::App* command = program.app.add_subcommand("create", "Create a queue");
   add_ns_option(*command, options->namespace_name);
   command->add_option("--maxmsg", options->maxmsg, "How many messages it holds")->option_text("N");

@@ -17,7 +17,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct GcOptions {
   std::string namespace_name;
   std::string min_age = "0";
   bool empty = false;
@@ -36,13 +36,13 @@ std::string why(const control::QueueEntry& entry) {
          " that made it is gone, nobody has it open";
 }
 
-bool is_candidate(const control::QueueEntry& entry, const Options& options, int64_t now_s) {
+bool is_candidate(const control::QueueEntry& entry, const GcOptions& options, int64_t now_s) {
   if (entry.held_by != 0) return false;
   if (options.empty && entry.messages > 0) return false;
   return now_s - entry.created_s >= parse_seconds(options.min_age).value() / 1'000'000'000;
 }
 
-Status remove(client::Connection& connection, const Options& options, const control::QueueEntry& entry) {
+Status remove(client::Connection& connection, const GcOptions& options, const control::QueueEntry& entry) {
   control::Collect request{};
   request.inode = entry.inode;
   request.sent = entry.sent;
@@ -53,7 +53,7 @@ Status remove(client::Connection& connection, const Options& options, const cont
   return client::unlink_queue(connection, options.namespace_name.c_str(), (std::string("/") + entry.name).c_str());
 }
 
-int show(const std::vector<Candidate>& candidates, const Options& options, int64_t now_s) {
+int show(const std::vector<Candidate>& candidates, const GcOptions& options, int64_t now_s) {
   if (options.json) {
     Json document = Json::array();
     for (const Candidate& candidate : candidates) {
@@ -75,7 +75,7 @@ int show(const std::vector<Candidate>& candidates, const Options& options, int64
   return print(table.text());
 }
 
-int run(const Options& options) {
+int run(const GcOptions& options) {
   const Attempt attempt{"gc", "", options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -105,7 +105,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_gc(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GcOptions>();
   CLI::App* command = program.app.add_subcommand("gc", "Find queues that nobody uses any more");
   add_ns_option(*command, options->namespace_name);
   add_json_option(*command, options->json);

@@ -31,7 +31,7 @@ constexpr unsigned kRemovedMode = 01000;  // SHM_DEST
 constexpr unsigned kLockedMode = 02000;   // SHM_LOCKED
 constexpr int kIndexBits = 15;
 
-struct Options {
+struct IpcOptions {
   std::string namespace_name;
   std::string kind;
   std::vector<std::string> ids;
@@ -143,7 +143,7 @@ std::string waiters_of(SysvKind kind, const SysvEntry& entry) {
   return "-";
 }
 
-int list(const Options& options) {
+int list(const IpcOptions& options) {
   const Attempt attempt{"ipc list", "", options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -171,7 +171,7 @@ int list(const Options& options) {
 
 std::string shown_value(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
-int show(const Options& options) {
+int show(const IpcOptions& options) {
   const SysvKind kind = kind_of(options.kind);
   const int32_t id = parse_id(options.ids.front()).value();
   const Attempt attempt{"ipc show " + options.kind + " " + std::to_string(id), "", options.namespace_name};
@@ -209,7 +209,7 @@ std::string explain_ipc(const Attempt& attempt, Error error) {
   }
 }
 
-int remove(const Options& options) {
+int remove(const IpcOptions& options) {
   const SysvKind kind = kind_of(options.kind);
   auto connection = connect_to_daemon({"ipc remove", "", options.namespace_name});
   if (!connection) return kFailure;
@@ -228,7 +228,7 @@ int remove(const Options& options) {
   return outcome;
 }
 
-int permute(const Options& options, const std::string& verb, const std::vector<control::SysvPair>& pairs) {
+int permute(const IpcOptions& options, const std::string& verb, const std::vector<control::SysvPair>& pairs) {
   std::string text = "ipc " + verb + " " + options.kind;
   for (const std::string& id : options.ids) text += " " + id;
   if (options.ids.size() > 8) text = "ipc " + verb + " " + options.kind + " of " + std::to_string(pairs.size()) + " ids";
@@ -240,17 +240,17 @@ int permute(const Options& options, const std::string& verb, const std::vector<c
   return done ? kSuccess : fail(explain_ipc(attempt, done.error()));
 }
 
-int change(const Options& options) {
+int change(const IpcOptions& options) {
   return permute(options, "chid", {{parse_id(options.ids[0]).value(), parse_id(options.ids[1]).value()}});
 }
 
-int permute_all(const Options& options) {
+int permute_all(const IpcOptions& options) {
   std::vector<control::SysvPair> pairs;
   for (const std::string& text : options.ids) pairs.push_back(parse_pair(text).value());
   return permute(options, "permute", pairs);
 }
 
-int next_id(const Options& options) {
+int next_id(const IpcOptions& options) {
   const Attempt attempt{"ipc next-id " + options.kind, "", options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -283,9 +283,9 @@ std::string check_pair(const std::string& text) {
 void add_ipc(Program& program) {
   CLI::App* group = program.app.add_subcommand("ipc", "System V IPC: list, show, remove objects, change their ids");
   group->require_subcommand(1);
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<IpcOptions>();
   add_ns_option(*group, options->namespace_name);
-  const auto add = [&](const char* name, const char* what, int (*run)(const Options&)) {
+  const auto add = [&](const char* name, const char* what, int (*run)(const IpcOptions&)) {
     CLI::App* command = group->add_subcommand(name, what);
     command->fallthrough();  // --ns may come here, too
     command->callback([&program, options, run] { program.action = [options, run] { return run(*options); }; });

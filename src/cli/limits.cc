@@ -21,7 +21,7 @@ constexpr uint64_t kMostId = 2147483647;
 
 bool is_next_id(std::string_view key) { return std::ranges::find(kNextIds, key) != std::end(kNextIds); }
 
-struct Options {
+struct LimitsOptions {
   std::string namespace_name;
   std::vector<std::string> settings;
   bool json = false;
@@ -111,7 +111,7 @@ int show(const control::LimitsReply& limits, bool json) {
                " bytes\n");
 }
 
-int run(const Options& options) {
+int run(const LimitsOptions& options) {
   Attempt attempt{"limits", "", options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -135,7 +135,7 @@ std::vector<std::string> limit_names() {
 }
 
 void add_limits(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LimitsOptions>();
   CLI::App* command = program.app.add_subcommand("limits", "Show and set the limits of a namespace");
   add_ns_option(*command, options->namespace_name);
   add_json_option(*command, options->json);

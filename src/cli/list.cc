@@ -12,7 +12,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct ListOptions {
   std::string namespace_name;
   bool activity = false;
   bool json = false;
@@ -43,7 +43,7 @@ std::string table_of(const std::vector<control::QueueEntry>& queues) {
   return table.text();
 }
 
-int run(const Options& options) {
+int run(const ListOptions& options) {
   const Attempt attempt{"list", "", options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -60,7 +60,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_list(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ListOptions>();
   CLI::App* command = program.app.add_subcommand("list", "List the queues of a namespace");
   add_ns_option(*command, options->namespace_name);
   add_json_option(*command, options->json);

@@ -6,13 +6,13 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct MountCommandOptions {
   std::string options;
   std::string source;
   std::string directory;
 };
 
-int run(const Options& options) {
+int run(const MountCommandOptions& options) {
   MountCommand command;
   command.source = options.source;
   command.directory = options.directory;
@@ -27,7 +27,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_mount(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MountCommandOptions>();
   CLI::App* command = program.app.add_subcommand("mount", "Mount a namespace, as mount -t fuse.mqueuefs does");
   command->add_option("-o,--options", options->options, "ns=NAME, ro, remount and others of mount(8)")
       ->option_text("OPTIONS");

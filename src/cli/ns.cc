@@ -13,7 +13,7 @@ namespace {
 
 using control::Type;
 
-struct Options {
+struct NsOptions {
   std::string name;
   int32_t pid = 0;
   bool json = false;
@@ -58,7 +58,7 @@ Json json_of(const control::NamespaceEntry& entry) {
   return object;
 }
 
-int list(const Options& options) {
+int list(const NsOptions& options) {
   const Attempt attempt{"ns list", "", ""};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -82,7 +82,7 @@ int list(const Options& options) {
 }
 
 // EEXIST, EBUSY and ESRCH mean something here that they don't elsewhere.
-std::string explain_ns(const Attempt& attempt, Error error, const Options& options) {
+std::string explain_ns(const Attempt& attempt, Error error, const NsOptions& options) {
   const std::string prefix = attempt.text() + ": ";
   switch (error.code) {
     case EEXIST:
@@ -103,7 +103,7 @@ std::string explain_ns(const Attempt& attempt, Error error, const Options& optio
 }
 
 template <typename Body>
-int change(const char* verb, Type type, const Options& options, Body body) {
+int change(const char* verb, Type type, const NsOptions& options, Body body) {
   const Attempt attempt{verb + std::string(" ") + printable(options.name), "", ""};
   if (const Status set = client::set_name(body.name, options.name.c_str()); !set) {
     return fail(explain_ns(attempt, set.error(), options));
@@ -122,7 +122,7 @@ int change(const char* verb, Type type, const Options& options, Body body) {
 void add_ns(Program& program) {
   CLI::App* group = program.app.add_subcommand("ns", "Namespaces: list, create, remove, bind");
   group->require_subcommand(1);
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<NsOptions>();
 
   CLI::App* list_command = group->add_subcommand("list", "List the namespaces that you may see");
   add_json_option(*list_command, options->json);

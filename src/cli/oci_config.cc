@@ -170,7 +170,7 @@ std::string patch_oci_config(Json& config, const OciChange& change) {
 
 namespace {
 
-struct Options {
+struct OciConfigOptions {
   OciChange change;
   std::string bundle = ".";
   bool in_place = false;
@@ -195,7 +195,7 @@ int replace(const std::filesystem::path& file, const std::string& text) {
   return error ? fail("oci-config: " + printable(file.string()) + ": " + error.message()) : kSuccess;
 }
 
-int run(Options options) {
+int run(OciConfigOptions options) {
   OciChange& change = options.change;
   std::error_code ignored;
   change.program = std::filesystem::read_symlink("/proc/self/exe", ignored).string();
@@ -221,7 +221,7 @@ int run(Options options) {
 }  // namespace
 
 void add_oci_config(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<OciConfigOptions>();
   CLI::App* command =
       program.app.add_subcommand("oci-config", "Make a container's config.json use mqueuefs: see mqueuefs-oci(7)");
   add_ns_option(*command, options->change.namespace_name);

@@ -24,7 +24,7 @@ namespace {
 
 using control::Type;
 
-struct Options {
+struct OciHookOptions {
   std::string namespace_name;
   std::vector<std::string> limits;
   bool read_only = false;
@@ -84,7 +84,7 @@ std::string root_of_bundle(const Json& state) {
   return (bundle / config["root"].value("path", "rootfs")).string();
 }
 
-int run(const Options& options) {
+int run(const OciHookOptions& options) {
   const std::string text((std::istreambuf_iterator<char>(std::cin)), {});
   const Json state = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const std::string root = root_of_bundle(state);
@@ -112,7 +112,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_oci_hook(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<OciHookOptions>();
   CLI::App* command = program.app.add_subcommand("oci-hook", "What oci-config puts into a container's hooks");
   add_ns_option(*command, options->namespace_name);
   command->add_option("--limit", options->limits, "Sets a limit of the namespace; repeatable")->option_text("KEY=VALUE");

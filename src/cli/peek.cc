@@ -9,7 +9,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct PeekOptions {
   std::string namespace_name;
   std::string queue;
   bool json = false;
@@ -45,7 +45,7 @@ class Printer {
   bool first_ = true;
 };
 
-int run(const Options& options) {
+int run(const PeekOptions& options) {
   const Attempt attempt{"peek", options.queue, options.namespace_name};
   auto session = open_session(attempt, O_RDONLY);
   if (!session) return kFailure;
@@ -66,7 +66,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_peek(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PeekOptions>();
   CLI::App* command =
       program.app.add_subcommand("peek", "Show the messages of a queue in the order of receipt, without taking any");
   add_ns_option(*command, options->namespace_name);

@@ -27,7 +27,7 @@ std::string number(double value, const char* unit) {
   return text;
 }
 
-std::string_view name_of(const control::QueueEntry& entry) {
+std::string_view name_view(const control::QueueEntry& entry) {
   return {entry.name, strnlen(entry.name, sizeof entry.name)};
 }
 
@@ -118,7 +118,7 @@ std::vector<QueueRow> QueueHistory::update(const std::vector<control::QueueEntry
   for (auto& [inode, known] : known_) known.seen = false;
   for (const control::QueueEntry& entry : entries) {
     Known& known = known_[entry.inode];
-    if (known.at_ns != 0 && name_of(known.entry) != name_of(entry)) known = {};
+    if (known.at_ns != 0 && name_view(known.entry) != name_view(entry)) known = {};
     QueueRow row{.entry = entry};
     if (known.at_ns != 0) {
       const double seconds = static_cast<double>(now_ns - known.at_ns) / kSecondNs;
@@ -158,7 +158,7 @@ void sort_rows(std::vector<QueueRow>& rows, SortKey key, int64_t now_ns) {
   std::sort(rows.begin(), rows.end(), [&](const QueueRow& a, const QueueRow& b) {
     const double of_a = value(a);
     const double of_b = value(b);
-    return of_a != of_b ? of_a > of_b : name_of(a.entry) < name_of(b.entry);
+    return of_a != of_b ? of_a > of_b : name_view(a.entry) < name_view(b.entry);
   });
 }
 

@@ -15,7 +15,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct ReceiveOptions {
   std::string namespace_name;
   std::string queue;
   std::optional<uint64_t> count;
@@ -32,7 +32,7 @@ bool reader_is_gone() {
   return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLNVAL)) != 0;
 }
 
-std::string format(const Options& options, std::span<const std::byte> message, uint32_t priority) {
+std::string format(const ReceiveOptions& options, std::span<const std::byte> message, uint32_t priority) {
   if (options.json) return message_json(message, priority).dump() + "\n";
   std::string text;
   if (options.show_priority) text = std::to_string(priority) + "\t";
@@ -55,7 +55,7 @@ Status write_interruptibly(const InterruptGuard& guard, std::string_view text) {
   return status;
 }
 
-int run(const Options& options) {
+int run(const ReceiveOptions& options) {
   const Attempt attempt{"receive", options.queue, options.namespace_name};
   // --all takes what is there and never waits.
   const int nonblock = options.all && !options.follow ? O_NONBLOCK : options.wait.oflag();
@@ -93,7 +93,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_receive(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ReceiveOptions>();
   CLI::App* command = program.app.add_subcommand("receive", "Receive messages, one a line");
   add_ns_option(*command, options->namespace_name);
   auto* count = command->add_option("-n,--count", options->count, "How many [1]")

@@ -8,12 +8,12 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct RemoveOptions {
   std::string namespace_name;
   std::vector<std::string> queues;
 };
 
-int run(const Options& options) {
+int run(const RemoveOptions& options) {
   auto connection = connect_to_daemon({"remove", options.queues.front(), options.namespace_name});
   if (!connection) return kFailure;
   int outcome = kSuccess;
@@ -28,7 +28,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_remove(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RemoveOptions>();
   CLI::App* command = program.app.add_subcommand("remove", "Remove queues");
   add_ns_option(*command, options->namespace_name);
   command->add_option("QUEUE", options->queues, "Their names, with or without a leading slash")->required();

@@ -12,7 +12,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct SendOptions {
   std::string namespace_name;
   std::string queue;
   std::optional<std::string> message;
@@ -23,7 +23,7 @@ struct Options {
 
 class Sender {
  public:
-  Sender(const Options& options, const Attempt& attempt, QueueSession& session)
+  Sender(const SendOptions& options, const Attempt& attempt, QueueSession& session)
       : options_(options), attempt_(attempt), session_(session) {}
 
   /// `where` says which of several it was.
@@ -48,7 +48,7 @@ class Sender {
   }
 
  private:
-  const Options& options_;
+  const SendOptions& options_;
   const Attempt& attempt_;
   QueueSession& session_;
 };
@@ -93,7 +93,7 @@ int send_lines(Sender& sender, const Attempt& attempt) {
   return outcome;
 }
 
-int run(const Options& options) {
+int run(const SendOptions& options) {
   const Attempt attempt{"send", options.queue, options.namespace_name};
   if (options.priority < 0 || options.priority > UINT32_MAX) {
     return fail(explain_send(attempt, Error{EINVAL, "priority"}, {.priority = options.priority}));
@@ -109,7 +109,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_send(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SendOptions>();
   auto message = std::make_shared<std::string>();
   CLI::App* command = program.app.add_subcommand("send", "Send messages");
   add_ns_option(*command, options->namespace_name);

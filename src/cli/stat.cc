@@ -13,7 +13,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct StatOptions {
   std::string namespace_name;
   std::string queue;
   bool json = false;
@@ -60,7 +60,7 @@ std::string text_of(const control::QueueEntry& queue) {
   return text;
 }
 
-int run(const Options& options) {
+int run(const StatOptions& options) {
   const Attempt attempt{"stat", options.queue, options.namespace_name};
   const auto name = client::file_name_of(options.queue.c_str());
   if (!name) return fail(explain(attempt, name.error()));
@@ -79,7 +79,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_stat(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StatOptions>();
   CLI::App* command = program.app.add_subcommand("stat", "Show all that is known of a queue");
   add_ns_option(*command, options->namespace_name);
   add_json_option(*command, options->json);

@@ -16,7 +16,7 @@
 namespace mqueuefs::cli {
 namespace {
 
-struct Options {
+struct TraceOptions {
   std::string namespace_name;
   std::string queue;
   uint64_t count = 0;  ///< 0: for ever
@@ -39,7 +39,7 @@ const char* operation_name(uint32_t operation) {
   }
 }
 
-std::string time_text(int64_t time_ns) {
+std::string event_time_text(int64_t time_ns) {
   const time_t seconds = time_ns / 1'000'000'000;
   tm local{};
   localtime_r(&seconds, &local);
@@ -55,7 +55,7 @@ std::string line_of(const control::Traced& event, std::string_view payload, bool
   std::string line;
   if (event.lost > 0) line += std::to_string(event.lost) + " lost\n";
   if (event.operation == control::kTracedLost) return line;
-  line += time_text(event.time_ns) + " " + operation_name(event.operation);
+  line += event_time_text(event.time_ns) + " " + operation_name(event.operation);
   if (event.operation == control::kTracedEnd) return line + " of the queue\n";
   line += event.pid > 0 ? " " + std::to_string(event.pid) + " (" + printable(command) + ")" : " ?";
   line += " priority " + std::to_string(event.priority) + " size " + std::to_string(event.size);
@@ -85,7 +85,7 @@ Json json_of(const control::Traced& event, std::string_view payload, bool with_p
   return object;
 }
 
-Status start(QueueSession& session, const Options& options) {
+Status start(QueueSession& session, const TraceOptions& options) {
   control::TraceHeader header{session.connection.channel(), options.payload ? control::kMaxTracedBytes : 0, 0};
   while (ioctl(session.queue.get(), control::queue_ioctl(control::QueueIoctl::kTrace, sizeof header), &header) < 0) {
     if (errno != EINTR) return last_error("trace");
@@ -95,7 +95,7 @@ Status start(QueueSession& session, const Options& options) {
   return {};
 }
 
-int follow(QueueSession& session, const Options& options, const Attempt& attempt) {
+int follow(QueueSession& session, const TraceOptions& options, const Attempt& attempt) {
   InterruptGuard guard;
   std::vector<std::byte> body(sizeof(control::Traced) + control::kMaxTracedBytes);
   uint64_t shown = 0;
@@ -119,7 +119,7 @@ int follow(QueueSession& session, const Options& options, const Attempt& attempt
   return kSuccess;
 }
 
-int run(const Options& options) {
+int run(const TraceOptions& options) {
   const Attempt attempt{"trace", options.queue, options.namespace_name};
   auto session = open_session(attempt, O_RDONLY);
   if (!session) return kFailure;
@@ -130,7 +130,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_trace(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TraceOptions>();
   CLI::App* command = program.app.add_subcommand("trace", "Show each message that is sent or received");
   add_ns_option(*command, options->namespace_name);
   add_json_option(*command, options->json);

@@ -21,7 +21,7 @@ namespace {
 
 constexpr size_t kHistoryKept = 60;
 
-struct Options {
+struct WatchOptions {
   std::string namespace_name;
   std::string interval = "1";
   std::string sort = "name";
@@ -41,7 +41,7 @@ struct Options {
 /// Asks the daemon and keeps what it said before.
 class Watcher {
  public:
-  Watcher(const Options& options, client::Connection connection)
+  Watcher(const WatchOptions& options, client::Connection connection)
       : options_(options), connection_(std::move(connection)), history_(kHistoryKept) {}
 
   Status look() {
@@ -67,7 +67,7 @@ class Watcher {
   int64_t now_ns() const { return now_ns_; }
 
  private:
-  const Options& options_;
+  const WatchOptions& options_;
   client::Connection connection_;
   QueueHistory history_;
   std::vector<QueueRow> rows_;
@@ -83,7 +83,7 @@ Json row_json(const QueueRow& row, int64_t now_ns) {
   return object;
 }
 
-int print_rows(const Options& options, const Watcher& watcher) {
+int print_rows(const WatchOptions& options, const Watcher& watcher) {
   std::string text;
   for (const QueueRow& row : watcher.rows(options.filter, options.sort_key())) {
     text += options.json ? row_json(row, watcher.now_ns()).dump() : plain_line(row, watcher.now_ns());
@@ -92,7 +92,7 @@ int print_rows(const Options& options, const Watcher& watcher) {
   return text.empty() ? kSuccess : print(text);
 }
 
-int watch_plainly(const Options& options, const Attempt& attempt, Watcher& watcher) {
+int watch_plainly(const WatchOptions& options, const Attempt& attempt, Watcher& watcher) {
   InterruptGuard guard;
   int64_t next_ns = monotonic_now_ns();
   for (uint64_t look = 1;; ++look) {
@@ -141,7 +141,7 @@ struct View {
   }
 };
 
-int watch_on(std::unique_ptr<Screen> screen, const Options& options, const Attempt& attempt, Watcher& watcher) {
+int watch_on(std::unique_ptr<Screen> screen, const WatchOptions& options, const Attempt& attempt, Watcher& watcher) {
   InterruptGuard guard;
   // ncurses sleeps without a mask of ours: a handler runs there, and ends its wait.
   sigset_t inside;
@@ -170,7 +170,7 @@ int watch_on(std::unique_ptr<Screen> screen, const Options& options, const Attem
   return kSuccess;
 }
 
-int run(const Options& options) {
+int run(const WatchOptions& options) {
   const Attempt attempt{"watch", "", options.namespace_name};
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
@@ -184,7 +184,7 @@ int run(const Options& options) {
 }  // namespace
 
 void add_watch(Program& program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<WatchOptions>();
   CLI::App* command = program.app.add_subcommand("watch", "Watch the queues of a namespace");
   add_ns_option(*command, options->namespace_name);
   add_json_option(*command, options->json);

@@ -14,7 +14,7 @@
 namespace mqueuefs::daemon {
 namespace {
 
-constexpr int64_t kPatienceMs = 20'000;
+constexpr int64_t kChildPatienceMs = 20'000;
 
 void send_report(int socket, int code, std::span<const int> fds) {
   iovec part{&code, sizeof code};
@@ -120,7 +120,7 @@ void ChildTasks::run(std::function<void(ChildReport&)> body, std::function<void(
   child->pidfd_watch = std::move(*pidfd_watch);
   child->done = std::move(done);
   child->patience = reactor_.make_timer([pid] { kill(pid, SIGKILL); });
-  child->patience->set_delay_ms(kPatienceMs);
+  child->patience->set_delay_ms(kChildPatienceMs);
   children_.emplace(pid, std::move(child));
 }
 

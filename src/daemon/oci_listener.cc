@@ -15,10 +15,10 @@
 namespace mqueuefs::daemon {
 namespace {
 
-constexpr size_t kMostBytes = 1 << 20;
+constexpr size_t kMostStateBytes = 1 << 20;
 constexpr size_t kMostFds = 16;
 constexpr size_t kMostSenders = 256;
-constexpr int64_t kPatienceMs = 10'000;
+constexpr int64_t kSenderPatienceMs = 10'000;
 
 }  // namespace
 
@@ -92,7 +92,7 @@ void OciListener::accept_one() {
   if (!watch) return;
   sender->watch = std::move(*watch);
   sender->patience = reactor_.make_timer([this, raw = sender.get()] { senders_.erase(raw->place); });
-  sender->patience->set_delay_ms(kPatienceMs);
+  sender->patience->set_delay_ms(kSenderPatienceMs);
   senders_.push_front(std::move(sender));
   senders_.front()->place = senders_.begin();
 }
@@ -124,7 +124,7 @@ void OciListener::receive(Sender& sender) {
   sender.text.append(piece.data(), static_cast<size_t>(got));
   // A runtime may keep the connection for as long as it runs.
   if (got == 0 || seccomp::parse_oci_state(sender.text)) return finish(sender);
-  if (sender.text.size() > kMostBytes || sender.fds.size() > kMostFds) senders_.erase(sender.place);
+  if (sender.text.size() > kMostStateBytes || sender.fds.size() > kMostFds) senders_.erase(sender.place);
 }
 
 void OciListener::finish(Sender& sender) {

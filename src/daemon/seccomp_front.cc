@@ -20,7 +20,7 @@ namespace {
 
 constexpr uid_t kOverflowId = 65534;
 // How long the next helper of a namespace waits for the one before.
-constexpr int64_t kPatienceMs = 100;
+constexpr int64_t kHelperPatienceMs = 100;
 // At work for one namespace: more are frozen targets.
 constexpr size_t kMostHelpers = 16;
 
@@ -104,7 +104,7 @@ void SeccompFront::in_line(const std::string& line, std::function<void()> work) 
   if (place.running == 0 && place.waiting.size() == 1) return next_in_line(line);
   if (place.patience == nullptr) {
     place.patience = reactor_.make_timer([this, line] { next_in_line(line); });
-    place.patience->set_delay_ms(kPatienceMs);
+    place.patience->set_delay_ms(kHelperPatienceMs);
   }
 }
 
@@ -122,7 +122,7 @@ void SeccompFront::next_in_line(const std::string& line) {
   place.waiting.pop_front();
   if (!place.waiting.empty()) {
     place.patience = reactor_.make_timer([this, line] { next_in_line(line); });
-    place.patience->set_delay_ms(kPatienceMs);
+    place.patience->set_delay_ms(kHelperPatienceMs);
   }
   work();
 }

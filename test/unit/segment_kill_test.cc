@@ -20,7 +20,7 @@ namespace {
 constexpr uint32_t kProcesses = 4;
 constexpr uint32_t kThreads = 2;
 constexpr uint64_t kIds = 1 << 22;
-constexpr uint32_t kOwner = 1;
+constexpr uint32_t kOwnerIncarnation = 1;
 
 struct Board {
   struct alignas(64) Thread {
@@ -125,7 +125,7 @@ class SegmentKill : public ::testing::Test {
   SegmentKill()
       : segment_({10, 8}),
         queue_(segment_.queue()),
-        owner_{queue_.join(kOwner, 1).value(), 0},
+        owner_{queue_.join(kOwnerIncarnation, 1).value(), 0},
         board_(static_cast<Board*>(mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE,
                                         MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
     board_->next_id = 1;
@@ -169,7 +169,7 @@ class SegmentKill : public ::testing::Test {
   SharedQueue queue_;
   Seat owner_;
   Board* board_;
-  uint32_t incarnation_ = kOwner;
+  uint32_t incarnation_ = kOwnerIncarnation;
   uint32_t incarnations_[kProcesses] = {};
   pid_t pids_[kProcesses] = {};
   uint32_t receives_in_doubt_ = 0;
