@@ -171,7 +171,8 @@ Status serve(const DaemonOptions& options, const ipc::Limits& ceilings, const Fe
   ready.say("ready");
   tell_service_manager("READY=1");
   const Status run = (*loop)->run();
-  // Nobody is to find the socket while we clean up.
+  // Nobody is to find the sockets while we clean up; the directory goes with the last of them.
+  host.leave_containers();
   place.leave();
   tell_service_manager("STOPPING=1");
   return run;

@@ -60,6 +60,8 @@ class DaemonHost final : public control::Host, public fuse::Services {
   /// See OciListener::listen.
   Status listen_for_containers(const std::string& path) { return oci_.listen(path); }
   Status listen_for_containers(UniqueFd socket) { return oci_.listen(std::move(socket)); }
+  /// Takes the name of that socket away.
+  void leave_containers() { oci_.leave(); }
 
   /// What the metrics tell; `most_queues` bounds their number. Takes some microseconds for each queue there is.
   DaemonMetrics metrics(size_t most_queues);

@@ -42,8 +42,11 @@ struct OciListener::Sender {
 OciListener::OciListener(control::Reactor& reactor, Handler handler)
     : reactor_(reactor), handler_(std::move(handler)) {}
 
-OciListener::~OciListener() {
+OciListener::~OciListener() { leave(); }
+
+void OciListener::leave() {
   if (!path_.empty()) unlink(path_.c_str());
+  path_.clear();
 }
 
 Status OciListener::listen(const std::string& path) {

@@ -29,6 +29,8 @@ class OciListener {
 
   OciListener(control::Reactor& reactor, Handler handler);
   ~OciListener();
+  /// Takes the socket's name away, if listen() made it.
+  void leave();
 
   /// Listens at `path`, in place of whatever socket is there. Errors: those of bind(2) and epoll_ctl(2).
   Status listen(const std::string& path);
