@@ -47,9 +47,6 @@ class Sleeper {
   virtual bool is_stopped() const = 0;
 };
 
-/// Why hold() is called.
-enum class Holding { kUndo, kMemory };
-
 /// Thread rule: the loop's. None of these blocks.
 class SysvHost {
  public:
@@ -66,8 +63,9 @@ class SysvHost {
 
   /// The process may hold something there now (undo values, attached memory): its end, and that it executes another
   /// program, are told to the model from now on. ESRCH: it has ended.
-  virtual Status hold(pid_t process, ipc::IpcNamespace& where, Holding what) = 0;
-  /// Who is about to be counted: whoever has executed another program meanwhile has nothing attached any more.
+  virtual Status hold(pid_t process, ipc::IpcNamespace& where) = 0;
+  /// Before attachments are counted, or one comes or goes: whoever has executed another program meanwhile has detached
+  /// before that.
   virtual void look_for_executed(ipc::IpcNamespace& where) = 0;
   /// The process says that it has just been forked: it has attached what its parent has. Returns whether that had
   /// anything.

@@ -134,6 +134,7 @@ void SysvSession::dispatch(Call& call) {
       return memory_attach(call);
     case SysvNumber::kShmDetach: {
       const auto place = static_cast<uint64_t>(head.type);
+      host_.look_for_executed(call.where);
       Status detached = call.ipc.memory().detach(call.caller.process, place);
       // The thread may have attached it where it was before.
       if (!detached) detached = host_.detach(call.caller.process, place);
@@ -267,7 +268,7 @@ void SysvSession::semaphores_operate(Call& call) {
   const bool undone = std::ranges::any_of(operations, [](const sembuf& one) { return (one.sem_flg & SEM_UNDO) != 0; });
   // Before it happens: afterwards the process may be gone, and nobody be told of it.
   if (undone) {
-    if (const Status held = host_.hold(call.caller.process, call.where, Holding::kUndo); !held) return answer(held.code());
+    if (const Status held = host_.hold(call.caller.process, call.where); !held) return answer(held.code());
   }
   Waiter* const waiter = (head.how & kSysvMayWait) != 0 ? this : nullptr;
   answer_outcome(call, call.ipc.semaphores().operate(call.caller, head.id, operations, waiter, confirmed), may_wait,
@@ -339,7 +340,8 @@ void SysvSession::memory_attach(Call& call) {
   // The names of attachments are never used again.
   static int64_t last_name = 0;
   const int64_t name = ++last_name;
-  if (const Status held = host_.hold(call.caller.process, call.where, Holding::kMemory); !held) return answer(held.code());
+  host_.look_for_executed(call.where);
+  if (const Status held = host_.hold(call.caller.process, call.where); !held) return answer(held.code());
   int code = 0;
   const Status attached = call.ipc.memory().attach(
       call.caller, call.head.id, static_cast<int>(call.head.flags), static_cast<uint64_t>(name),

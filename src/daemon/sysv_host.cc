@@ -220,11 +220,11 @@ Status SysvHost::watch(pid_t process, Holder& holder) {
   return {};
 }
 
-Status SysvHost::hold(pid_t process, ipc::IpcNamespace& where, control::Holding what) {
+Status SysvHost::hold(pid_t process, ipc::IpcNamespace& where) {
   auto place = holders_.find(process);
   if (place != holders_.end()) {
-    // Its memory now is not what it had attached before.
-    if (what == control::Holding::kMemory) look_at(place);
+    // What it held elsewhere before it executed another program is no sign of what it holds here.
+    if (!place->second.namespaces.contains(where.id())) look_at(place);
     place->second.namespaces.insert(where.id());
     return {};
   }
@@ -282,10 +282,11 @@ bool SysvHost::inherit(pid_t process) {
   const auto parent = stat ? parent_process(*stat) : std::nullopt;
   const auto place = parent ? holders_.find(*parent) : holders_.end();
   if (place == holders_.end()) return false;
+  look_at(place);
   const std::set<uint64_t> namespaces = place->second.namespaces;
   for (const uint64_t id : namespaces) {
     const Namespace* const known = namespaces_.by_id(id);
-    if (known == nullptr || !hold(process, *known->ipc, control::Holding::kMemory)) continue;
+    if (known == nullptr || !hold(process, *known->ipc)) continue;
     known->ipc->sysv().process_forked(*parent, process);
   }
   return true;

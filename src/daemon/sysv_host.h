@@ -37,7 +37,7 @@ class SysvHost final : public control::SysvHost {
   ipc::IpcNamespace* namespace_at(const control::SysvPlace& place) override;
   std::unique_ptr<ipc::sysv::CallerRights> sysv_rights(const control::Caller& caller,
                                                        const control::SysvPlace& place) override;
-  Status hold(pid_t process, ipc::IpcNamespace& where, control::Holding what) override;
+  Status hold(pid_t process, ipc::IpcNamespace& where) override;
   void look_for_executed(ipc::IpcNamespace& where) override;
   bool inherit(pid_t process) override;
   Status detach(pid_t process, uint64_t attachment) override;

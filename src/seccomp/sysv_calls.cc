@@ -164,7 +164,7 @@ void SysvCalls::semaphores_operate(Asked& asked, uint64_t timeout_address) {
   };
   // Before it happens: afterwards the process may be gone, and nobody be told of it.
   if (has_flag(SEM_UNDO)) {
-    const Status held = host_.sysv().hold(asked.caller.process, asked.where, control::Holding::kUndo);
+    const Status held = host_.sysv().hold(asked.caller.process, asked.where);
     if (!held) return finish(call, held.code());
   }
   const auto operate = [&](Waiter* waiter) {

@@ -496,28 +496,31 @@ TEST_F(SysvMemory, ExecDetaches) {
 // shm_close() of ipc/shm.c, when the old program's memory goes: so whoever attaches then is the last.
 TEST_F(SysvMemory, ExecDetachesBeforeWhatComesNext) {
   SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
-  in_new_ipc_namespace([] {
-    const int id = new_memory(kPage);
-    ASSERT_OK(attach(id));
-    int executed[2], end[2];
-    ASSERT_OK(pipe(executed));
-    ASSERT_OK(pipe(end));
-    Companion process([&] {
-      // The last of what is closed.
-      EXPECT_OK(fcntl(executed[1], F_DUPFD_CLOEXEC, 1000));
+  // What exec closes may be closed from either end: we learn of it before everything else is, or after.
+  for (const int number : {0, 1000}) {
+    SCOPED_TRACE(number);
+    in_new_ipc_namespace([number] {
+      const int id = new_memory(kPage);
+      ASSERT_OK(attach(id));
+      int executed[2], end[2];
+      ASSERT_OK(pipe(executed));
+      ASSERT_OK(pipe(end));
+      Companion process([&] {
+        const std::string input = "/proc/self/fd/" + std::to_string(end[0]);
+        close(end[1]);
+        dup3(executed[1], number, O_CLOEXEC);
+        close(executed[1]);
+        execl("/bin/cat", "cat", input.c_str(), nullptr);
+      });
       close(executed[1]);
-      dup2(end[0], 0);
-      close(end[1]);
-      execl("/bin/cat", "cat", nullptr);
+      char nothing;
+      ASSERT_EQ(0, read(executed[0], &nothing, 1));
+      ASSERT_OK(attach(id));
+      EXPECT_EQ(getpid(), status_of_memory(id).shm_lpid);
+      EXPECT_EQ(2, attached_to(id));
+      for (const int fd : {executed[0], end[0], end[1]}) close(fd);
     });
-    close(executed[1]);
-    char nothing;
-    ASSERT_EQ(0, read(executed[0], &nothing, 1));
-    ASSERT_OK(attach(id));
-    EXPECT_EQ(getpid(), status_of_memory(id).shm_lpid);
-    EXPECT_EQ(2, attached_to(id));
-    for (const int fd : {executed[0], end[0], end[1]}) close(fd);
-  });
+  }
 }
 
 TEST_F(SysvMemory, AProgramThatIsSpawnedInheritsNothing) {
