@@ -62,7 +62,7 @@ int bench_fs(const Options& options, const std::string& scratch) {
 
   // Where the scheduler puts caller and server decides a FUSE request's time more than anything that either does:
   // a wake-up across processors costs several times one on the same. So by default all share one.
-  if (!options.any_processor) pin_to_one_processor();
+  if (!options.any_processor) pin_to_processor(0);
   go_first();
 
   raise_descriptor_limit();
@@ -100,7 +100,7 @@ int bench_fs(const Options& options, const std::string& scratch) {
 }
 
 int bench_mq(const Options& options, const std::string& scratch) {
-  if (options.one_processor) pin_to_one_processor();
+  if (options.one_processor) pin_to_processor(0);
   go_first();
   // boost's queues are files there: these are gone with this process.
   if (mount("bench-shm", "/dev/shm", "tmpfs", 0, "mode=1777") != 0) fail("mount /dev/shm");
@@ -147,7 +147,7 @@ int bench_mq(const Options& options, const std::string& scratch) {
 }
 
 int bench_seccomp(const Options& options, const std::string& scratch) {
-  if (!options.any_processor) pin_to_one_processor();
+  if (!options.any_processor) pin_to_processor(0);
   go_first();
   raise_descriptor_limit();
   const Child daemon = start_daemon(options.program, scratch);
@@ -162,7 +162,7 @@ int bench_seccomp(const Options& options, const std::string& scratch) {
 }
 
 int bench_sysv(const Options& options, const std::string& scratch) {
-  if (!options.any_processor) pin_to_one_processor();
+  if (!options.any_processor) pin_to_processor(0);
   go_first();
   const Child daemon = start_daemon(options.program, scratch, options.daemon_options);
   setenv("MQUEUEFS_PROGRAM", options.program.c_str(), 1);

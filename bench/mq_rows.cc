@@ -14,6 +14,7 @@
 #include "control/queue_ioctl.h"
 #include "measure.h"
 #include "mq_worker.h"
+#include "sandbox.h"
 
 namespace mqueuefs::bench {
 namespace {
@@ -189,6 +190,7 @@ BatchFunction ping_pong(MessageCalls& calls, int count) {
   if (!calls.create(there, kDefaultMaxmsg, kShort) || !calls.create(back, kDefaultMaxmsg, kShort)) return {};
   auto peers = std::make_shared<Peers>();
   peers->start(1, [&] {
+    pin_to_processor(1);
     const long in = calls.open(there);
     const long out = calls.open(back);
     return [&calls, in, out, count] {
@@ -199,6 +201,7 @@ BatchFunction ping_pong(MessageCalls& calls, int count) {
       }
     };
   });
+  pin_to_processor(0);
   const long out = calls.open(there);
   const long in = calls.open(back);
   return [&calls, peers, in, out, count] {
@@ -213,19 +216,22 @@ BatchFunction ping_pong(MessageCalls& calls, int count) {
   };
 }
 
-// `count` messages from `senders` to `receivers` (each a divisor of count).
+// `count` messages from `senders` to `receivers` (each a divisor of count); one of each has a processor of its own.
 BatchFunction stream(MessageCalls& calls, int senders, int receivers, int count) {
   const std::string name = queue_name();
   if (!calls.create(name, kDefaultMaxmsg, kShort)) return {};
   auto sending = std::make_shared<Peers>();
   auto receiving = std::make_shared<Peers>();
+  const bool apart = senders == 1 && receivers == 1;
   sending->start(senders, [&] {
+    if (apart) pin_to_processor(0);
     return [&calls, queue = calls.open(name), part = count / senders] {
       const char message[kShort] = {};
       for (int index = 0; index < part; ++index) calls.send(queue, message, sizeof message, 0);
     };
   });
   receiving->start(receivers, [&] {
+    if (apart) pin_to_processor(1);
     return [&calls, queue = calls.open(name), part = count / receivers] {
       char message[kShort];
       for (int index = 0; index < part; ++index) calls.receive(queue, message, sizeof message);
@@ -349,14 +355,14 @@ long permitted_size(long wished) {
 }  // namespace
 
 void add_pair_rows(const MqWorld& world, MqReport& report) {
-  const int count = std::max(10, 500 / world.scale);
+  const int count = std::max(10, 5'000 / world.scale);
   const long large = permitted_size(1024 * 1024);
   const std::string large_name = large == 1024 * 1024 ? "1 MiB" : std::to_string(large / 1024) + " KiB";
   const PairRow rows[] = {
       {"send + receive, 64 bytes, empty queue", kDefaultMaxmsg, kShort, 0, count},
       {"send + receive, 64 bytes, 8 queued", kDefaultMaxmsg, kShort, 8, count},
       {"send + receive, 8 KiB, empty queue", kDefaultMaxmsg, 8192, 0, count},
-      {"send + receive, " + large_name + ", empty queue", 1, static_cast<size_t>(large), 0, std::max(2, count / 25)},
+      {"send + receive, " + large_name + ", empty queue", 1, static_cast<size_t>(large), 0, std::max(2, count / 250)},
   };
   const size_t ours = column_of(report, world.through_daemon);
   const size_t floor = column_of(report, "floor");
@@ -380,6 +386,7 @@ void add_process_rows(const MqWorld& world, MqReport& report) {
   // Long enough that neither the start of the processes nor what an implementation learns in the first of them counts.
   const int pings = std::max(16, 2'000 / world.scale);
   const int messages = std::max(64, 20'000 / world.scale);
+  const std::string apart = world.one_processor ? "" : ", each on a processor of its own";
   const auto add = [&](const std::string& what, const MakeBatch& make, const std::string& note,
                        std::optional<double> of_kernel = {}) {
     Measurement measured = measure_row(world, report, what, "us", make);
@@ -388,9 +395,9 @@ void add_process_rows(const MqWorld& world, MqReport& report) {
     report.rows.push_back(measured.row);
   };
   add("ping-pong of two processes, 64 bytes", [&](MessageCalls& calls) { return ping_pong(calls, pings); },
-      "there and back", world.one_processor ? 1.2 : 0.15);
+      "there and back" + apart, world.one_processor ? 1.2 : 0.15);
   add("stream, 1 sender, 1 receiver, 64 bytes", [&](MessageCalls& calls) { return stream(calls, 1, 1, messages); },
-      "a message; 10 slots", 1 / 3.0);
+      "a message; 10 slots" + apart, 1 / 3.0);
   add("stream, 4 senders, 4 receivers, 64 bytes",
       [&](MessageCalls& calls) { return stream(calls, 4, 4, messages); }, "a message; 10 slots", 1 / 2.5);
   const int sleeps = std::max(2, 20 / world.scale);

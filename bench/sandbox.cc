@@ -88,14 +88,17 @@ int run_in_sandbox(const std::function<int(const std::string& scratch)>& body) {
   return code;
 }
 
-void pin_to_one_processor() {
+void pin_to_processor(int number) {
   cpu_set_t permitted;
   if (sched_getaffinity(0, sizeof permitted, &permitted) != 0) fail("sched_getaffinity");
-  int last = CPU_SETSIZE - 1;
-  while (last > 0 && !CPU_ISSET(last, &permitted)) --last;
+  number %= CPU_COUNT(&permitted);
+  int chosen = CPU_SETSIZE - 1;
+  for (int above = 0; chosen > 0; --chosen) {
+    if (CPU_ISSET(chosen, &permitted) && above++ == number) break;
+  }
   cpu_set_t one;
   CPU_ZERO(&one);
-  CPU_SET(last, &one);
+  CPU_SET(chosen, &one);
   if (sched_setaffinity(0, sizeof one, &one) != 0) fail("sched_setaffinity");
 }
 

@@ -17,8 +17,9 @@ namespace mqueuefs::bench {
 /// ordinary user becomes root of a user namespace in there. Removes what is left, also after a signal.
 int run_in_sandbox(const std::function<int(const std::string& scratch)>& body);
 
-/// From now on this process and its children run on one processor (the last one permitted).
-void pin_to_one_processor();
+/// From now on this process and its children run on one processor: the `number`th last one permitted, counted from 0 and
+/// around.
+void pin_to_processor(int number);
 
 /// Asks to be scheduled before others, with all children; where that is not permitted nothing changes.
 void go_first();

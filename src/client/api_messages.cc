@@ -21,10 +21,10 @@ namespace {
 
 constexpr unsigned kPriorities = 32768;  // MQ_PRIO_MAX
 
-// SPEC E1. EFAULT, EINVAL. `can_read` is readable() or known_readable().
-Result<Deadline> read_deadline(const timespec* given, bool (*can_read)(const void*, size_t) = readable) {
+// SPEC E1. EFAULT, EINVAL.
+Result<Deadline> read_deadline(const timespec* given) {
   if (given == nullptr) return Deadline{};
-  if (!can_read(given, sizeof *given)) return Error{EFAULT, "timeout"};
+  if (!readable(given, sizeof *given)) return Error{EFAULT, "timeout"};
   const timespec copy = *given;
   return deadline_of(&copy);
 }
@@ -49,28 +49,30 @@ long or_bad_descriptor(long result, Check check) {
 }
 
 // False: to be answered otherwise.
-bool read_known_deadline(const timespec* timeout, Deadline& deadline) {
+MQUEUEFS_HOT bool read_known_deadline(const timespec* timeout, Deadline& deadline) {
   if (timeout == nullptr) return true;
-  const auto read = read_deadline(timeout, known_readable);
+  if (!known_readable(timeout, sizeof *timeout)) return false;
+  const timespec copy = *timeout;
+  const auto read = deadline_of(&copy);
   if (read) deadline = *read;
   return read.ok();
 }
 
 // 0, an errno, or kNotAnswered.
-int send_in_memory(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout) {
+MQUEUEFS_HOT int send_in_memory(mqd_t queue, const char* message, size_t size, unsigned priority,
+                                const timespec* timeout) {
   Deadline deadline;
   if (!read_known_deadline(timeout, deadline)) return kNotAnswered;
   if (priority >= kPriorities || !known_readable(message, size)) return kNotAnswered;
   return send_mapped(queue, std::as_bytes(std::span(message, size)), priority, deadline);
 }
 
-int receive_in_memory(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout,
-                      Received& received) {
+MQUEUEFS_HOT int receive_in_memory(mqd_t queue, char* buffer, size_t size, unsigned* priority,
+                                   const timespec* timeout, Received& received) {
   Deadline deadline;
   if (!read_known_deadline(timeout, deadline)) return kNotAnswered;
   if (priority != nullptr && !known_writable(priority, sizeof *priority)) return kNotAnswered;
-  const int code =
-      receive_mapped(queue, std::as_writable_bytes(std::span(buffer, size)), deadline, known_writable, received);
+  const int code = receive_mapped(queue, std::as_writable_bytes(std::span(buffer, size)), deadline, received);
   if (code == 0 && priority != nullptr) *priority = received.priority;
   return code;
 }
@@ -78,19 +80,38 @@ int receive_in_memory(mqd_t queue, char* buffer, size_t size, unsigned* priority
 // Of what the short way says, this is the answer; the rest is for the long one.
 bool is_final(int code) { return code == EBADF || code == EMSGSIZE; }
 
+int send_otherwise(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout);
+ssize_t receive_otherwise(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout);
+
+MQUEUEFS_HOT int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority,
+                            const timespec* timeout) {
+  pthread_testcancel();
+  const int code = send_in_memory(queue, message, size, priority, timeout);
+  if (code == 0) [[likely]] return 0;
+  if (code == kNotAnswered) return send_otherwise(queue, message, size, priority, timeout);
+  errno = code;
+  return -1;
+}
+
+MQUEUEFS_HOT ssize_t timed_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority,
+                                   const timespec* timeout) {
+  pthread_testcancel();
+  Received received;
+  const int code = receive_in_memory(queue, buffer, size, priority, timeout, received);
+  if (code == 0) [[likely]] return static_cast<ssize_t>(received.size);
+  if (code == kNotAnswered) return receive_otherwise(queue, buffer, size, priority, timeout);
+  errno = code;
+  return -1;
+}
+
+// True: it is mapped from now on.
+bool maps_now(mqd_t queue) { return !is_known(queue) && may_be_queue(queue) && map_queue(queue); }
+
 // The usual case is one system call, the ioctl itself: it says by ENOTTY that the descriptor is not ours, and by
 // EFAULT that a pointer is bad.
-int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority, const timespec* timeout) {
-  pthread_testcancel();
-  int code = send_in_memory(queue, message, size, priority, timeout);
-  if (code == kNotAnswered && !is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
-    code = send_in_memory(queue, message, size, priority, timeout);
-  }
-  if (code == 0) return 0;
-  if (code != kNotAnswered) {
-    errno = code;
-    return -1;
-  }
+MQUEUEFS_COLD int send_otherwise(mqd_t queue, const char* message, size_t size, unsigned priority,
+                                 const timespec* timeout) {
+  if (maps_now(queue)) return timed_send(queue, message, size, priority, timeout);
   Tried tried = Tried::kNo;
   if (timeout == nullptr && can_send_direct(queue, size, priority)) {
     Call call;
@@ -117,18 +138,9 @@ int timed_send(mqd_t queue, const char* message, size_t size, unsigned priority,
   return call.finish(send(lease, queue, std::as_bytes(std::span(message, size)), priority, *deadline, tried));
 }
 
-ssize_t timed_receive(mqd_t queue, char* buffer, size_t size, unsigned* priority, const timespec* timeout) {
-  pthread_testcancel();
-  Received in_memory;
-  int code = receive_in_memory(queue, buffer, size, priority, timeout, in_memory);
-  if (code == kNotAnswered && !is_known(queue) && may_be_queue(queue) && map_queue(queue)) {
-    code = receive_in_memory(queue, buffer, size, priority, timeout, in_memory);
-  }
-  if (code == 0) return static_cast<ssize_t>(in_memory.size);
-  if (code != kNotAnswered) {
-    errno = code;
-    return -1;
-  }
+MQUEUEFS_COLD ssize_t receive_otherwise(mqd_t queue, char* buffer, size_t size, unsigned* priority,
+                                        const timespec* timeout) {
+  if (maps_now(queue)) return timed_receive(queue, buffer, size, priority, timeout);
   Tried tried = Tried::kNo;
   const std::span<std::byte> room = std::as_writable_bytes(std::span(buffer, size));
   if (timeout == nullptr && can_receive_direct(queue, room)) {

@@ -11,29 +11,37 @@ namespace {
 constexpr unsigned kPageBits = 12;
 constexpr uintptr_t kPageMask = (uintptr_t{1} << kPageBits) - 1;
 constexpr size_t kEntries = 1024;  // 4 MiB of buffers in pages of 4 KiB
-constexpr uint64_t kWritable = uint64_t{1} << 63;
-constexpr uint64_t kReadable = uint64_t{1} << 62;
-constexpr unsigned kGenerationBits = 10;
 
-// A page's number << 10 | generation, and what may be done with it. Only ever compared as a whole.
+// A page's number << 2, and that there is one, and whether it may be written, too. 0: none.
 constinit std::atomic<uint64_t> known_pages[kEntries];
-constinit std::atomic<uint64_t> memory_generation{1};
+constinit std::atomic<bool> any_known{false};
+constinit std::atomic<uint64_t> times_forgotten{0};
 
-bool wraps_around(uintptr_t first, size_t size) { return first + size < first; }
+constexpr uint64_t kReadable = 2;
+constexpr uint64_t kWritable = 3;
+
+// Of memory in one page, which most is.
+MQUEUEFS_HOT bool is_good(uintptr_t first, size_t size, uint64_t how) {
+  const uintptr_t page = first >> kPageBits;
+  const uint64_t found = known_pages[page % kEntries].load(std::memory_order_relaxed);
+  return (first & kPageMask) + size <= kPageMask + 1 && size <= kPageMask + 1 &&
+         (found | (kWritable ^ how)) == (page << 2 | kWritable);
+}
 
 template <typename Ask>
-bool all_known(uintptr_t first, size_t size, uint64_t wanted, Ask ask) {
-  const uint64_t now = memory_generation.load(std::memory_order_relaxed) & ((1U << kGenerationBits) - 1);
+MQUEUEFS_COLD bool find_out(uintptr_t first, size_t size, uint64_t how, Ask ask) {
+  if (size == 0) return true;
   const uintptr_t last = first + size - 1;
+  if (last < first) return false;
   for (uintptr_t at = first;; at = (at & ~kPageMask) + kPageMask + 1) {
-    const uint64_t page = at >> kPageBits;
-    std::atomic<uint64_t>& entry = known_pages[page % kEntries];
-    const uint64_t value = page << kGenerationBits | now;
-    const uint64_t found = entry.load(std::memory_order_relaxed);
-    if ((found & wanted) == 0 || (found & ~(kReadable | kWritable)) != value) {
+    if (!is_good(at, 1, how)) {
+      const uint64_t before = times_forgotten.load();
       if (!ask(at)) return false;
-      const uint64_t before = (found & ~(kReadable | kWritable)) == value ? found : value;
-      entry.store(before | wanted, std::memory_order_relaxed);
+      const uintptr_t page = at >> kPageBits;
+      any_known.store(true);
+      known_pages[page % kEntries].store(page << 2 | how);
+      // What was true may have been forgotten in between.
+      if (times_forgotten.load() != before) known_pages[page % kEntries].store(0);
     }
     if ((at | kPageMask) >= last) return true;
   }
@@ -43,18 +51,20 @@ bool all_known(uintptr_t first, size_t size, uint64_t wanted, Ask ask) {
 
 bool known_readable(const void* address, size_t size) {
   const auto first = reinterpret_cast<uintptr_t>(address);
-  if (size == 0) return true;
-  if (wraps_around(first, size)) return false;
-  return all_known(first, size, kReadable, [](uintptr_t at) { return readable(reinterpret_cast<void*>(at), 1); });
+  if (is_good(first, size, kReadable)) [[likely]] return true;
+  return find_out(first, size, kReadable, [](uintptr_t at) { return readable(reinterpret_cast<void*>(at), 1); });
 }
 
 bool known_writable(void* address, size_t size) {
   const auto first = reinterpret_cast<uintptr_t>(address);
-  if (size == 0) return true;
-  if (wraps_around(first, size)) return false;
-  return all_known(first, size, kWritable, [](uintptr_t at) { return writable(reinterpret_cast<void*>(at), 1); });
+  if (is_good(first, size, kWritable)) [[likely]] return true;
+  return find_out(first, size, kWritable, [](uintptr_t at) { return writable(reinterpret_cast<void*>(at), 1); });
 }
 
-void forget_known_memory() { memory_generation.fetch_add(1, std::memory_order_relaxed); }
+void forget_known_memory() {
+  times_forgotten.fetch_add(1);
+  if (!any_known.exchange(false)) return;
+  for (auto& page : known_pages) page.store(0, std::memory_order_relaxed);
+}
 
 }  // namespace mqueuefs::client

@@ -7,13 +7,15 @@
 
 #include <cstddef>
 
+#include "base/hot.h"
+
 namespace mqueuefs::client {
 
 /// As readable() and writable(). Async-signal-safe.
-bool known_readable(const void* address, size_t size);
-bool known_writable(void* address, size_t size);
+MQUEUEFS_HOT bool known_readable(const void* address, size_t size);
+MQUEUEFS_HOT bool known_writable(void* address, size_t size);
 
-/// What was found out is true no longer.
+/// What was found out is true no longer: said after it is so.
 void forget_known_memory();
 
 }  // namespace mqueuefs::client

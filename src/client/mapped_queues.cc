@@ -64,7 +64,7 @@ T* make_once(std::atomic<T*>& pointer) {
   return there;
 }
 
-Entry* entry_of(int fd) {
+MQUEUEFS_HOT Entry* entry_of(int fd) {
   Process* const own = process.load(std::memory_order_acquire);
   const auto number = static_cast<uint32_t>(fd);
   if (own == nullptr || number / kPageEntries >= kPages) return nullptr;
@@ -97,28 +97,35 @@ ThreadRecord* make_record(Process& own) {
   return nullptr;
 }
 
-ThreadRecord* record_of_this_thread() {
-  ThreadRecord* const record = own_record;
-  // 0 in a forked child.
-  if (record != nullptr && record->thread.load(std::memory_order_relaxed) != 0) return record;
+MQUEUEFS_COLD ThreadRecord* first_record() {
   Process* const own = process.load(std::memory_order_acquire);
   return own != nullptr ? make_record(*own) : nullptr;
 }
 
-// This thread's member of the queue. False: no more threads can be.
-bool find_member(ThreadRecord& record, MappedQueue& mapping, uint32_t& member) {
+MQUEUEFS_HOT ThreadRecord* record_of_this_thread() {
+  ThreadRecord* const record = own_record;
+  // 0 in a forked child.
+  if (record != nullptr && record->thread.load(std::memory_order_relaxed) != 0) [[likely]] return record;
+  return first_record();
+}
+
+MQUEUEFS_COLD bool join(ThreadRecord& record, MappedQueue& mapping, ThreadRecord::Membership& known) {
   const uint32_t generation = mapping.generation.load(std::memory_order_relaxed);
-  auto& known = record.memberships[reinterpret_cast<uintptr_t>(&mapping) / alignof(MappedQueue) % 8];
-  if (known.mapping == &mapping && known.generation == generation) {
-    member = known.member;
-    return true;
-  }
   const uint32_t thread = record.thread.load(std::memory_order_relaxed);
   auto joined = mapping.queue().join(mapping.incarnation, thread);
   if (!joined) joined = mapping.queue().inherit(mapping.incarnation, thread, is_gone);
   if (!joined) return false;
-  member = *joined;
-  known = {&mapping, generation, member};
+  known = {&mapping, generation, *joined};
+  return true;
+}
+
+// This thread's member of the queue. False: no more threads can be.
+MQUEUEFS_HOT bool find_member(ThreadRecord& record, MappedQueue& mapping, uint32_t& member) {
+  auto& known = record.memberships[reinterpret_cast<uintptr_t>(&mapping) / alignof(MappedQueue) % 8];
+  const bool is_member =
+      known.mapping == &mapping && known.generation == mapping.generation.load(std::memory_order_relaxed);
+  if (!is_member && !join(record, mapping, known)) [[unlikely]] return false;
+  member = known.member;
   return true;
 }
 
@@ -150,6 +157,11 @@ void give_back(Process& own, MappedQueue& mapping) {
   munmap(mapping.base, mapping.queue().format().size);
   mapping.generation.fetch_add(1);
   mapping.state.store(MappedQueue::kFree, std::memory_order_release);
+}
+
+// Its last descriptor was closed while we were at work in it, or asleep.
+MQUEUEFS_COLD void give_back_unused(MappedQueue& mapping) {
+  if (Process* const own = process.load(std::memory_order_acquire)) give_back(*own, mapping);
 }
 
 void give_back_retired(Process& own) {
@@ -277,24 +289,23 @@ QueueUse::QueueUse(int fd) {
   record->depth = level + 1;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   record_ = record;
-  seat_.level = level;
+  level_ = level;
   record->using_now[level].store(mapping, std::memory_order_relaxed);
   // The barrier that belongs here is the other side's: see give_back().
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (entry->load(std::memory_order_acquire) != mapping) return;
   if (mapping->state.load(std::memory_order_relaxed) != MappedQueue::kLive) return;
-  if (!find_member(*record, *mapping, seat_.member)) return;
+  if (!find_member(*record, *mapping, member_)) return;
   mapping_ = mapping;
 }
 
 QueueUse::~QueueUse() {
   if (record_ == nullptr) return;
-  record_->using_now[seat_.level].store(nullptr, std::memory_order_release);
+  record_->using_now[level_].store(nullptr, std::memory_order_release);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  record_->depth = seat_.level;
+  record_->depth = level_;
   if (mapping_ == nullptr || mapping_->state.load(std::memory_order_relaxed) != MappedQueue::kRetired) return;
-  // Its last descriptor was closed while we were at work, or asleep.
-  if (Process* const own = process.load(std::memory_order_acquire)) give_back(*own, *mapping_);
+  give_back_unused(*mapping_);
 }
 
 bool is_known(int fd) {

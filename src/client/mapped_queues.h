@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/hot.h"
 #include "base/result.h"
 #include "segment/shared_queue.h"
 
@@ -62,20 +63,22 @@ inline constexpr uint32_t kFirstSpinRounds = 128;
 class QueueUse {
  public:
   /// Finds the mapping of `fd`, if there is one and a seat is free.
-  explicit QueueUse(int fd);
+  MQUEUEFS_HOT explicit QueueUse(int fd);
   QueueUse(const QueueUse&) = delete;
   QueueUse& operator=(const QueueUse&) = delete;
-  ~QueueUse();
+  MQUEUEFS_HOT ~QueueUse();
 
   explicit operator bool() const { return mapping_ != nullptr; }
-  Seat seat() const { return seat_; }
+  Seat seat() const { return {member_, level_}; }
   uint32_t thread() const { return record_->thread.load(std::memory_order_relaxed); }
   MappedQueue& mapping() const { return *mapping_; }
 
  private:
+  // The numbers are not side by side: the processor would wait for both to be in memory before it reads them as one.
   ThreadRecord* record_ = nullptr;
+  uint32_t level_ = 0;
   MappedQueue* mapping_ = nullptr;
-  Seat seat_;
+  uint32_t member_ = 0;
 };
 
 /// Whether it was tried to map the queue of `fd`, with whatever outcome.

@@ -25,6 +25,7 @@
 #include <cstring>
 
 #include "client/kernel_call.h"
+#include "client/known_memory.h"
 #include "client/mapped_queues.h"
 #include "control/queue_ioctl.h"
 
@@ -150,55 +151,52 @@ uint32_t rank_of_this_thread() {
 /// One operation on the queue of a descriptor.
 class Operation {
  public:
-  Operation(int fd, Deadline deadline)
-      : fd_(fd), deadline_(deadline), use_(fd) {}
+  MQUEUEFS_HOT Operation(int fd, Deadline deadline) : fd_(fd), deadline_(deadline), use_(fd) {}
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
   // Who polls, or waits through the daemon, is told by it.
-  ~Operation() {
-    if (!after_.tell_owner && !after_.used_notification) return;
-    control::TellHeader header{after_.used_notification ? uint32_t{control::kUsedNotification} : 0, 0};
-    static_cast<void>(ask(fd_, control::queue_ioctl(control::QueueIoctl::kTell, sizeof header), &header, "tell").ok());
+  MQUEUEFS_HOT ~Operation() {
+    if (after_.tell_owner || after_.used_notification) [[unlikely]] tell();
   }
 
   bool possible() const { return static_cast<bool>(use_); }
   QueueAttributes attributes() const { return queue().attributes(); }
 
-  /// `attempt` answers EAGAIN as long as there is nothing; `stand` then stands in the line, `ready` looks whether to try
-  /// again, and `finish` takes what a served waiter got.
+  /// After an attempt that was EAGAIN, as more of `attempt` may be: `stand` then stands in the line, `ready` looks whether
+  /// to try again, and `finish` takes what a served waiter got.
   template <typename Attempt, typename Ready, typename Stand, typename Finish>
-  int run(Attempt attempt, Ready ready, Stand stand, Finish finish) {
-    bool may_block = false;
+  int wait_for(Attempt attempt, Ready ready, Stand stand, Finish finish) {
+    const int flags = fcntl(fd_, F_GETFL);
+    if (flags < 0) return errno;
+    if ((flags & O_NONBLOCK) != 0) return EAGAIN;
     for (;;) {
-      const int tried = attempt();
-      if (tried != EAGAIN) return answer(tried);
-      if (!may_block) {
-        const int flags = fcntl(fd_, F_GETFL);
-        if (flags < 0) return errno;
-        if ((flags & O_NONBLOCK) != 0) return tried;
-        may_block = true;
-      }
       if (is_past(deadline_)) return ETIMEDOUT;
-      if (spin(use_.mapping(), ready)) continue;
-      const uint32_t rank = rank_of_this_thread();
-      // From here to the sleep there is no system call, and so next to no time in which a handler could run and be
-      // forgotten (held_signals.h is about the long way, where the line is the daemon's).
-      const Result<uint32_t> waiter = stand(rank);
-      if (!waiter) {
-        if (waiter.code() == EAGAIN) continue;
-        return answer(waiter.code());
+      if (!spin(use_.mapping(), ready)) {
+        const uint32_t rank = rank_of_this_thread();
+        // From here to the sleep there is no system call, and so next to no time in which a handler could run and be
+        // forgotten (held_signals.h is about the long way, where the line is the daemon's).
+        const Result<uint32_t> waiter = stand(rank);
+        if (waiter) {
+          const int waited = wait(*waiter);
+          if (waited == 0) return finish(*waiter);
+          queue().finish_wait(use_.seat(), *waiter);
+          return waited;
+        }
+        if (waiter.code() != EAGAIN) return waiter.code();
       }
-      const int waited = wait(*waiter);
-      if (waited == 0) return answer(finish(*waiter));
-      queue().finish_wait(use_.seat(), *waiter);
-      return waited;
+      const int tried = attempt();
+      if (tried != EAGAIN) return tried;
     }
   }
 
-  /// Somebody traces the queue: the daemon is told of each message. Hands `code` on.
-  int tell_if_traced(int code, bool received, uint32_t priority, std::span<const std::byte> message) const {
-    if (code == 0 && queue().is_traced()) [[unlikely]] tell_message(received, priority, message);
-    return code;
+  /// How the operation ended. What is only a want of places here, the daemon may have. If somebody traces the queue the
+  /// daemon is told of each message.
+  MQUEUEFS_HOT int end(int code, bool received, uint32_t priority, std::span<const std::byte> message) const {
+    if (code == 0) [[likely]] {
+      if (queue().is_traced()) [[unlikely]] tell_message(received, priority, message);
+      return 0;
+    }
+    return code == EBUSY || code == ENOMEM ? kNotAnswered : code;
   }
 
   const SharedQueue& queue() const { return use_.mapping().queue(); }
@@ -207,10 +205,8 @@ class Operation {
   Aftermath& after() { return after_; }
 
  private:
+  void tell() const;
   void tell_message(bool received, uint32_t priority, std::span<const std::byte> message) const;
-
-  // What is only a want of places here, the daemon may have.
-  static int answer(int code) { return code == EBUSY || code == ENOMEM ? kNotAnswered : code; }
 
   // 0: served.
   int end_wait(uint32_t waiter, int why) {
@@ -278,9 +274,12 @@ class Operation {
   const QueueUse use_;
 };
 
-// (In a function of its own: its room on the stack is for who is traced alone.)
-[[gnu::noinline]] void Operation::tell_message(bool received, uint32_t priority,
-                                               std::span<const std::byte> message) const {
+MQUEUEFS_COLD void Operation::tell() const {
+  control::TellHeader header{after_.used_notification ? uint32_t{control::kUsedNotification} : 0, 0};
+  static_cast<void>(ask(fd_, control::queue_ioctl(control::QueueIoctl::kTell, sizeof header), &header, "tell").ok());
+}
+
+MQUEUEFS_COLD void Operation::tell_message(bool received, uint32_t priority, std::span<const std::byte> message) const {
   constexpr size_t kMost = 4096;
   struct {
     control::TellMessageHeader header;
@@ -294,14 +293,25 @@ class Operation {
   static_cast<void>(ask(fd_, command, &told, "tell").ok());
 }
 
-}  // namespace
+MQUEUEFS_HOT int try_send(Operation& operation, std::span<const std::byte> message, uint32_t priority) {
+  return operation.queue().try_send(operation.seat(), priority, message, operation.after()).code();
+}
 
-int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
-  Operation operation(queue, deadline);
-  if (!operation.possible()) return kNotAnswered;
+MQUEUEFS_HOT int note(const Result<MessageInfo>& info, Received& received) {
+  if (!info) return info.code();
+  received.size = info->size;
+  received.priority = info->priority;
+  return 0;
+}
+
+MQUEUEFS_HOT int try_receive(Operation& operation, std::span<std::byte> buffer, Received& received) {
+  return note(operation.queue().try_receive(operation.seat(), buffer, operation.after()), received);
+}
+
+MQUEUEFS_COLD int wait_to_send(Operation& operation, std::span<const std::byte> message, uint32_t priority) {
   const uint32_t maxmsg = operation.attributes().maxmsg;
-  const int code = operation.run(
-      [&] { return operation.queue().try_send(operation.seat(), priority, message, operation.after()).code(); },
+  return operation.wait_for(
+      [&] { return try_send(operation, message, priority); },
       // While others are at it, it is better to let them than to take each place at once: the line of the state goes back
       // and forth between the processors less often.
       [&, before = maxmsg]() mutable {
@@ -318,26 +328,12 @@ int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority
         operation.queue().finish_wait(operation.seat(), waiter);
         return 0;
       });
-  return operation.tell_if_traced(code, false, priority, message);
 }
 
-int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bool (*writable)(void*, size_t),
-                   Received& received) {
-  Operation operation(queue, deadline);
-  if (!operation.possible()) return kNotAnswered;
-  const size_t msgsize = operation.attributes().msgsize;
+MQUEUEFS_COLD int wait_to_receive(Operation& operation, std::span<std::byte> buffer, Received& received) {
   const uint32_t maxmsg = operation.attributes().maxmsg;
-  if (buffer.size() < msgsize) return EMSGSIZE;
-  buffer = buffer.first(msgsize);
-  if (!writable(buffer.data(), buffer.size())) return kNotAnswered;
-  const auto note = [&received](const Result<MessageInfo>& info) {
-    if (!info) return info.code();
-    received.size = info->size;
-    received.priority = info->priority;
-    return 0;
-  };
-  const int code = operation.run(
-      [&] { return note(operation.queue().try_receive(operation.seat(), buffer, operation.after())); },
+  return operation.wait_for(
+      [&] { return try_receive(operation, buffer, received); },
       [&, before = uint32_t{0}]() mutable {
         const uint32_t taken = operation.queue().places_taken();
         const bool ready = taken > 0 && (taken == before || 2 * taken >= maxmsg);
@@ -348,8 +344,31 @@ int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bo
         return operation.queue().wait_to_receive(operation.seat(), rank, kReceives, operation.thread(),
                                                  operation.after());
       },
-      [&](uint32_t waiter) { return note(operation.queue().finish_receive(operation.seat(), waiter, buffer)); });
-  return operation.tell_if_traced(code, true, received.priority, buffer.first(code == 0 ? received.size : 0));
+      [&](uint32_t waiter) {
+        return note(operation.queue().finish_receive(operation.seat(), waiter, buffer), received);
+      });
+}
+
+}  // namespace
+
+int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
+  Operation operation(queue, deadline);
+  if (!operation.possible()) return kNotAnswered;
+  int code = try_send(operation, message, priority);
+  if (code == EAGAIN) [[unlikely]] code = wait_to_send(operation, message, priority);
+  return operation.end(code, false, priority, message);
+}
+
+int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, Received& received) {
+  Operation operation(queue, deadline);
+  if (!operation.possible()) return kNotAnswered;
+  const size_t msgsize = operation.attributes().msgsize;
+  if (buffer.size() < msgsize) return EMSGSIZE;
+  buffer = buffer.first(msgsize);
+  if (!known_writable(buffer.data(), buffer.size())) return kNotAnswered;
+  int code = try_receive(operation, buffer, received);
+  if (code == EAGAIN) [[unlikely]] code = wait_to_receive(operation, buffer, received);
+  return operation.end(code, true, received.priority, buffer.first(code == 0 ? received.size : 0));
 }
 
 }  // namespace mqueuefs::client

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <span>
 
+#include "base/hot.h"
 #include "base/result.h"
 #include "client/transfer.h"
 
@@ -17,9 +18,7 @@ inline constexpr int kNotAnswered = -1;
 
 /// 0, an errno as transfer.h's, or kNotAnswered: plain numbers, since a Result that is handed up costs as much as a message.
 /// Blocks as mq_send does; a cancellation point where it sleeps. May change errno.
-int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline);
-/// `writable` is asked of as much of the buffer as a message of this queue may need; false is not answered.
-int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, bool (*writable)(void*, size_t),
-                   Received& received);
+MQUEUEFS_HOT int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline);
+MQUEUEFS_HOT int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, Received& received);
 
 }  // namespace mqueuefs::client

@@ -139,7 +139,7 @@ void QueueInode::drop_segment() {
   const auto queue = segment();
   const auto state = queue ? queue->look(after) : queue.error();
   if (!state || !state->empty()) return;
-  forget_segment(*queue, state->version);
+  forget_segment(*queue, state->version());
 }
 
 // Its counts go on in the next one.

@@ -151,7 +151,7 @@ void QueueInode::shed_memory() {
   }
   const auto state = queue->look(after);
   if (!state) return;
-  forget_segment(*queue, state->version);
+  forget_segment(*queue, state->version());
   past_.sent -= messages.size();  // they are sent once more
   const auto fresh = segment();
   // They were sent already: nobody is told.

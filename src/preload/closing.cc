@@ -87,14 +87,16 @@ MQUEUEFS_EXPORT void closefrom(int first) noexcept {
 }
 
 MQUEUEFS_EXPORT int munmap(void* address, size_t size) noexcept {
-  forget_known_memory();
   mqueuefs::client::memory_unmaps(address, size);
-  return static_cast<int>(syscall(SYS_munmap, address, size));
+  const auto result = static_cast<int>(syscall(SYS_munmap, address, size));
+  forget_known_memory();
+  return result;
 }
 
 MQUEUEFS_EXPORT int mprotect(void* address, size_t size, int protection) noexcept {
+  const auto result = static_cast<int>(syscall(SYS_mprotect, address, size, protection));
   forget_known_memory();
-  return static_cast<int>(syscall(SYS_mprotect, address, size, protection));
+  return result;
 }
 
 MQUEUEFS_EXPORT void* mremap(void* address, size_t size, size_t new_size, int flags, ...) noexcept {
@@ -104,13 +106,15 @@ MQUEUEFS_EXPORT void* mremap(void* address, size_t size, size_t new_size, int fl
                            ? va_arg(arguments, void*)
                            : nullptr;
   va_end(arguments);
+  void* const moved = reinterpret_cast<void*>(syscall(SYS_mremap, address, size, new_size, flags, wanted));
   forget_known_memory();
-  return reinterpret_cast<void*>(syscall(SYS_mremap, address, size, new_size, flags, wanted));
+  return moved;
 }
 
 MQUEUEFS_EXPORT void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
+  void* const mapped = reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
   if ((flags & MAP_FIXED) != 0) forget_known_memory();
-  return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, offset));
+  return mapped;
 }
 
 MQUEUEFS_EXPORT void* mmap64(void* address, size_t size, int protection, int flags, int fd, off64_t offset) noexcept {

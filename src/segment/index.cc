@@ -51,7 +51,7 @@ std::optional<uint32_t> SharedQueue::leaf_below(uint32_t index) const {
 }
 
 /// The highest priority below `bound` whose list is not empty; kPriorities: none. EAGAIN: the state has moved.
-Result<uint32_t> SharedQueue::highest_below(uint32_t bound, const State& state) const {
+Result<uint32_t> SharedQueue::highest_below(uint32_t bound, State state) const {
   uint32_t stale = 0;
   std::optional<uint32_t> index;
   uint64_t bits = 0;
@@ -73,8 +73,8 @@ Result<uint32_t> SharedQueue::highest_below(uint32_t bound, const State& state) 
     // This leaf has nothing below the bound. What it promises above costs the next search time again.
     if (stale >= kStaleBits || (bound / 64 != *index && load(leaf(*index).high) == 0)) {
       State next = state;
-      next.kind = Kind::kClean;
-      next.argument = *index;
+      next.set_kind(Kind::kClean);
+      next.set_argument(*index);
       decide(state, next);
       return Error{EAGAIN};
     }

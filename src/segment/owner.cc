@@ -15,15 +15,15 @@ Status SharedQueue::give_back(Seat seat, const MessageInfo& info, std::span<cons
   if (info.priority >= kPriorities || info.sequence == 0 || (info.sequence & kPending) != 0) return Error{EINVAL};
   if (message.size() != info.size) return Error{EINVAL};
   if (message.size() > attributes_.msgsize) return Error{EMSGSIZE};
-  const auto claimed = claim(level(seat));
-  if (!claimed) return claimed.error();
-  fill(*claimed, info.priority, message);
-  store(slot(*claimed).published, info.sequence);
-  const Status given = give_back_slot(seat, *claimed, after);
+  uint32_t claimed = kNoSlot;
+  if (const Status got = claim(level(seat), claimed); !got) return got;
+  fill(claimed, info.priority, message, now_s());
+  store(slot(claimed).published, info.sequence);
+  const Status given = give_back_slot(seat, claimed, after);
   if (given) {
     store(level(seat).taking, kNoSlot);
   } else {
-    keep(level(seat), *claimed);
+    keep(level(seat), claimed);
   }
   return given;
 }
@@ -35,11 +35,11 @@ Status SharedQueue::give_back_slot(Seat seat, uint32_t index, Aftermath& after) 
     const auto state = settled(after);
     if (!state) return state.error();
     State next = *state;
-    next.argument = index;
+    next.set_argument(index);
     const auto receiver = state->has(kReceiversWait) ? best_waiter(kReceives) : std::nullopt;
     if (receiver && state->empty()) {
-      next.kind = Kind::kHand;
-      next.tail = *receiver + 1;
+      next.set_kind(Kind::kHand);
+      next.set_tail(*receiver + 1);
       if (!decide(*state, next)) continue;
       static_cast<void>(apply(next, after));
       return {};
@@ -48,10 +48,10 @@ Status SharedQueue::give_back_slot(Seat seat, uint32_t index, Aftermath& after) 
     while (place < kReturned && load(returned(place)).high != kNoSlot) ++place;
     if (place == kReturned) return still(*state) ? Error{EAGAIN} : broken("segment: returned");
     store(given.partner, place);
-    next.kind = Kind::kReturn;
-    next.count++;
-    next.flags &= ~uint32_t{kReceiversWait | kPoll};
-    next.flags |= kSomeReturned;
+    next.set_kind(Kind::kReturn);
+    next.set_count(next.count() + 1);
+    next.clear(kReceiversWait | kPoll);
+    next.set(kSomeReturned);
     if (!decide(*state, next)) continue;
     static_cast<void>(apply(next, after));
     Level& mine = level(seat);
@@ -66,9 +66,9 @@ Status SharedQueue::reserve_place(Aftermath& after) const {
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto state = settled(after);
     if (!state) return state.error();
-    if (state->count >= attributes_.maxmsg) return Error{EAGAIN};
+    if (state->count() >= attributes_.maxmsg) return Error{EAGAIN};
     State next = *state;
-    next.count++;
+    next.set_count(next.count() + 1);
     if (!decide(*state, next)) continue;
     store(header().reserved_places, load(header().reserved_places) + 1);
     return {};
@@ -98,10 +98,10 @@ Status SharedQueue::drop_reserved(Aftermath& after) const {
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto state = settled(after);
     if (!state) return state.error();
-    if (state->count == 0) return broken("segment: reserved places");
+    if (state->count() == 0) return broken("segment: reserved places");
     State next = *state;
-    next.count--;
-    next.flags &= ~uint32_t{kPoll};
+    next.set_count(next.count() - 1);
+    next.clear(kPoll);
     if (!decide(*state, next)) continue;
     store(header().reserved_places, load(header().reserved_places) - 1);
     if (state->has(kPoll)) after.tell_owner = true;
@@ -117,17 +117,18 @@ Status SharedQueue::change_flags(uint32_t set, uint32_t clear, Aftermath& after)
     const auto state = settled(after);
     if (!state) return state.error();
     State next = *state;
-    next.flags = (next.flags & ~(clear & kMine)) | (set & kMine);
-    if (next.flags == state->flags || decide(*state, next)) return {};
+    next.clear(clear & kMine);
+    next.set(set & kMine);
+    if (next.flags() == state->flags() || decide(*state, next)) return {};
   }
   return broken("segment: nobody gets through");
 }
 
 uint32_t SharedQueue::messages() const {
-  const State state = unpack(load(header().state));
-  if (state.kind == Kind::kDead) return 0;
+  const State state(load(header().state));
+  if (state.kind() == Kind::kDead) return 0;
   const uint32_t reserved = load(header().reserved_places);
-  return state.count > reserved ? state.count - reserved : 0;
+  return state.count() > reserved ? state.count() - reserved : 0;
 }
 
 uint64_t SharedQueue::payload_bytes() const {
@@ -171,7 +172,6 @@ int64_t SharedQueue::oldest_sent_s(uint32_t most_priorities, Aftermath& after) c
 }
 
 void SharedQueue::set_traced(bool traced) const { store(header().traced, traced ? uint32_t{1} : uint32_t{0}); }
-bool SharedQueue::is_traced() const { return load(header().traced) != 0; }
 
 SharedQueue::WaitTimes SharedQueue::wait_times() const {
   WaitTimes times;
@@ -188,8 +188,8 @@ int64_t SharedQueue::take_change_s() const {
 void SharedQueue::initialize(uint64_t version) const {
   Header& mine = header();
   State state;
-  state.version = version;
-  const Wide word = pack(state);
+  state.set_version(version);
+  const Wide word = state.word();
   store(mine.state.high, word.high);
   store(mine.state.low, word.low);
   store(mine.version, kSegmentVersion);

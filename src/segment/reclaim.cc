@@ -67,10 +67,10 @@ Status SharedQueue::mark_list(const State& state, uint32_t head, uint32_t tail, 
 
 Status SharedQueue::mark_lists(const State& state, Queued& queued) const {
   queued.patience = walk_patience();
-  if (state.head != kNoSlot) {
-    if (const Status marked = mark_list(state, state.head, state.tail, queued); !marked) return marked;
+  if (state.head() != kNoSlot) {
+    if (const Status marked = mark_list(state, state.head(), state.tail(), queued); !marked) return marked;
   }
-  const uint32_t top = is_slot(state.head) ? load(slot(state.head).priority) : 0;
+  const uint32_t top = is_slot(state.head()) ? load(slot(state.head()).priority) : 0;
   for (std::optional<uint32_t> index = leaf_below(kLeaves); index; index = leaf_below(*index)) {
     for (uint64_t bits = load(leaf(*index).high); bits != 0; bits &= bits - 1) {
       const uint32_t priority = *index * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
@@ -175,10 +175,10 @@ Status SharedQueue::verify() const {
   Status checked = mark_lists(*state, queued);
   if (checked) checked = mark_free(queued.seen);
   if (checked) checked = verify_index();
-  if (checked && queued.messages + load(header().reserved_places) + granted_places() != state->count) {
+  if (checked && queued.messages + load(header().reserved_places) + granted_places() != state->count()) {
     checked = Error{EUCLEAN, "segment: count"};
   }
-  if (checked && (state->head == kNoSlot) != (state->tail == kNoSlot)) checked = Error{EUCLEAN, "segment: top list"};
+  if (checked && (state->head() == kNoSlot) != (state->tail() == kNoSlot)) checked = Error{EUCLEAN, "segment: top list"};
   if (checked && state->has(kReceiversWait) && !state->empty()) checked = Error{EUCLEAN, "segment: who waits"};
   if (!checked) return broken(checked.error().step);
   return {};

@@ -29,85 +29,84 @@ Error SharedQueue::broken(const char* what) const {
 void SharedQueue::mark_dead() const {
   Wide word = load(header().state);
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
-    State state = unpack(word);
-    if (state.kind == Kind::kDead) return;
-    state.version = (state.version + 1) & kVersionMask;
-    state.kind = Kind::kDead;
-    if (swap(header().state, word, pack(state))) return;
+    State state(word);
+    if (state.kind() == Kind::kDead) return;
+    state.set_version((state.version() + 1) & kVersionMask);
+    state.set_kind(Kind::kDead);
+    if (swap(header().state, word, state.word())) return;
   }
 }
 
-bool SharedQueue::dead() const { return unpack(load(header().state)).kind == Kind::kDead; }
+bool SharedQueue::dead() const { return State(load(header().state)).kind() == Kind::kDead; }
 
-bool SharedQueue::still(const State& state) const { return load(header().state.low) == state.word.low; }
+bool SharedQueue::still(const State& state) const { return load(header().state.low) == state.word().low; }
 
 bool SharedQueue::decide(const State& before, State& next) const {
-  next.version = (before.version + 1) & kVersionMask;
-  next.word = pack(next);
   // After a year of nothing else versions are used up: nobody could tell the new from the old.
-  if (next.version == 0) [[unlikely]] {
+  if (!next.advance_version()) [[unlikely]] {
     mark_dead();
     return false;
   }
-  Wide expected = before.word;
-  return swap(header().state, expected, next.word);
+  Wide expected = before.word_as_read();
+  return swap(header().state, expected, next.word());
 }
 
 // Values that make no sense are a contradiction only if the state that led to them is still there.
-SharedQueue::Applied SharedQueue::contradiction(const State& state) const {
+SharedQueue::Applied SharedQueue::contradiction(State state) const {
   return still(state) ? Applied::kBroken : Applied::kMoved;
 }
 
 Result<State> SharedQueue::settled(Aftermath& after) const {
-  const State state = unpack(load(header().state));
-  // Almost always.
-  if (state.kind == Kind::kNone && (!state.has(kSendersWait) || state.count >= attributes_.maxmsg)) return state;
+  const State state(load(header().state));
+  if (state.at_rest() || is_settled(state)) return state;
   return settle(state, after);
 }
 
-Status SharedQueue::settled(State& state, State& next, Aftermath& after) const {
-  const Wide word = load(header().state);
-  state = unpack(word);
-  if (state.kind == Kind::kNone && (!state.has(kSendersWait) || state.count >= attributes_.maxmsg)) {
-    next = unpack(word);  // a copy would have to wait until the stores of the first are through
-    return {};
-  }
+Status SharedQueue::settled(State& state, Aftermath& after) const {
+  state = State(load(header().state));
+  if (state.at_rest()) [[likely]] return {};
+  if (is_settled(state)) return {};
   const auto result = settle(state, after);
   if (!result) return result.error();
-  state = next = *result;
+  state = *result;
   return {};
+}
+
+// Nothing is left to be done, and if somebody waits for a place there is none.
+bool SharedQueue::is_settled(const State& state) const {
+  return state.kind() == Kind::kNone && (!state.has(kSendersWait) || state.count() >= attributes_.maxmsg);
 }
 
 Result<State> SharedQueue::settle(State state, Aftermath& after) const {
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
-    if (state.kind == Kind::kDead) return Error{EUCLEAN, "segment: dead"};
-    const Applied applied = state.kind == Kind::kNone ? Applied::kYes : apply(state, after);
+    if (state.kind() == Kind::kDead) return Error{EUCLEAN, "segment: dead"};
+    const Applied applied = state.kind() == Kind::kNone ? Applied::kYes : apply(state, after);
     if (applied == Applied::kBroken) return broken("segment: the last change");
     if (applied == Applied::kYes) {
-      if (state.kind == Kind::kFirst || state.kind == Kind::kSpill) state.head = state.tail = state.argument;
-      if (state.kind == Kind::kTail) state.tail = state.argument;
-      if (state.kind == Kind::kHand) state.head = state.tail = kNoSlot;
-      state.kind = Kind::kNone;
-      state.argument = 0;
-      state.flags &= ~uint32_t{kAdmitted};
-      if (!state.has(kSendersWait) || state.count >= attributes_.maxmsg) return state;
+      if (state.kind() == Kind::kFirst || state.kind() == Kind::kSpill) state.set_list(state.argument(), state.argument());
+      if (state.kind() == Kind::kTail) state.set_tail(state.argument());
+      if (state.kind() == Kind::kHand) state.set_list(kNoSlot, kNoSlot);
+      state.set_kind(Kind::kNone);
+      state.set_argument(0);
+      state.clear(kAdmitted);
+      if (is_settled(state)) return state;
       // A place is free and somebody waits for one: nobody else may have it.
       if (const Status admitted = admit(state); !admitted) return admitted.error();
     }
-    state = unpack(load(header().state));
+    state = State(load(header().state));
   }
   return broken("segment: it never comes to rest");
 }
 
-SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) const {
-  const uint32_t argument = state.argument;
-  switch (state.kind) {
+SharedQueue::Applied SharedQueue::apply(State state, Aftermath& after) const {
+  const uint32_t argument = state.argument();
+  switch (state.kind()) {
     case Kind::kFirst:
       break;
     case Kind::kTail:
-      if (!is_slot(argument) || !is_slot(state.tail)) return contradiction(state);
-      set_previous(slot(argument), state.tail, state.version);
-      store(slot(state.tail).next, make_link(argument, state.version));
+      if (!is_slot(argument) || !is_slot(state.tail())) return contradiction(state);
+      set_previous(slot(argument), state.tail(), state.version());
+      store(slot(state.tail()).next, make_link(argument, state.version()));
       break;
     case Kind::kSpill:
       if (const Applied spilled = apply_spill(state); spilled != Applied::kYes) return spilled;
@@ -117,17 +116,17 @@ SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) co
       break;
     case Kind::kLoad:
       if (argument >= kPriorities) return contradiction(state);
-      set_tagged(list(argument), state.version, 0);
+      set_tagged(list(argument), state.version(), 0);
       break;
     case Kind::kClean:
       if (argument >= kLeaves) return contradiction(state);
-      apply_clean(argument, state.version);
+      apply_clean(argument, state.version());
       break;
     case Kind::kWait: {
       if (argument >= kWaiters) return contradiction(state);
       Wide word = load(waiter(argument).word);
-      if (state_of(word) == WaiterState::kIntent && word.low < state.version) {
-        swap(waiter(argument).word, word, waiter_word(WaiterState::kWaiting, kNoSlot, state.version));
+      if (state_of(word) == WaiterState::kIntent && word.low < state.version()) {
+        swap(waiter(argument).word, word, waiter_word(WaiterState::kWaiting, kNoSlot, state.version()));
       }
       break;
     }
@@ -138,7 +137,7 @@ SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) co
       Wide word = load(waiter(argument).word);
       // kIntent: of somebody who died before he decided to wait.
       for (uint32_t tries = 0; tries < kPatience; ++tries) {
-        if (!(waits(word) || state_of(word) == WaiterState::kIntent) || word.low >= state.version) break;
+        if (!(waits(word) || state_of(word) == WaiterState::kIntent) || word.low >= state.version()) break;
         if (swap(waiter(argument).word, word, waiter_word(WaiterState::kIdle, kNoSlot, word.low))) break;
       }
       break;
@@ -148,16 +147,16 @@ SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) co
       const uint32_t place = load(slot(argument).partner);
       if (!still(state)) return Applied::kMoved;
       if (place >= kReturned) return contradiction(state);
-      set_tagged(returned(place), state.version, argument);
+      set_tagged(returned(place), state.version(), argument);
       break;
     }
     case Kind::kGrant:
       if (argument >= kWaiters) return contradiction(state);
-      serve(argument, state.version, kNoSlot, after);
+      serve(argument, state.version(), kNoSlot, after);
       break;
     case Kind::kTake:
       if (argument >= kReturned) return contradiction(state);
-      set_tagged(returned(argument), state.version, 0);
+      set_tagged(returned(argument), state.version(), 0);
       break;
     default:
       return contradiction(state);
@@ -166,58 +165,58 @@ SharedQueue::Applied SharedQueue::apply(const State& state, Aftermath& after) co
 }
 
 // The message of a blocked sender has become one of the queue.
-SharedQueue::Applied SharedQueue::apply_admission(const State& state, Aftermath& after) const {
-  if (!is_slot(state.argument)) return contradiction(state);
-  Slot& admitted = slot(state.argument);
+SharedQueue::Applied SharedQueue::apply_admission(State state, Aftermath& after) const {
+  if (!is_slot(state.argument())) return contradiction(state);
+  Slot& admitted = slot(state.argument());
   const uint32_t index = load(admitted.partner);
   if (!still(state)) return Applied::kMoved;
   if (index >= kWaiters) return contradiction(state);
-  become_message(admitted, state.version);
-  serve(index, state.version, kNoSlot, after);
+  become_message(admitted, state.version());
+  serve(index, state.version(), kNoSlot, after);
   return Applied::kYes;
 }
 
 // Nothing is read from the slot: the receiver may have it, and use it for something else, while the state still says so.
-SharedQueue::Applied SharedQueue::apply_hand(const State& state, Aftermath& after) const {
+SharedQueue::Applied SharedQueue::apply_hand(State state, Aftermath& after) const {
   const bool admitted = state.has(kAdmitted);
-  if (!is_slot(state.argument) || state.tail - 1 >= kWaiters || (admitted && state.head - 1 >= kWaiters)) {
+  if (!is_slot(state.argument()) || state.tail() - 1 >= kWaiters || (admitted && state.head() - 1 >= kWaiters)) {
     return contradiction(state);
   }
-  if (admitted) become_message(slot(state.argument), state.version);
-  serve(state.tail - 1, state.version, state.argument, after);
-  if (admitted) serve(state.head - 1, state.version, kNoSlot, after);
+  if (admitted) become_message(slot(state.argument()), state.version());
+  serve(state.tail() - 1, state.version(), state.argument(), after);
+  if (admitted) serve(state.head() - 1, state.version(), kNoSlot, after);
   return Applied::kYes;
 }
 
 // The top list becomes one of the others. That of its priority is empty while it is the top.
-SharedQueue::Applied SharedQueue::apply_spill(const State& state) const {
-  if (!is_slot(state.argument) || !is_slot(state.head) || !is_slot(state.tail)) return contradiction(state);
-  const uint32_t priority = load(slot(state.head).priority);
+SharedQueue::Applied SharedQueue::apply_spill(State state) const {
+  if (!is_slot(state.argument()) || !is_slot(state.head()) || !is_slot(state.tail())) return contradiction(state);
+  const uint32_t priority = load(slot(state.head()).priority);
   if (!still(state)) return Applied::kMoved;
   if (priority >= kPriorities) return contradiction(state);
   index_insert(priority);
-  set_tagged(list(priority), state.version, list_value(state.head, state.tail));
-  if (state.has(kAdmitted)) set_previous(slot(state.argument), kNoSlot, state.version);
+  set_tagged(list(priority), state.version(), list_value(state.head(), state.tail()));
+  if (state.has(kAdmitted)) set_previous(slot(state.argument()), kNoSlot, state.version());
   return Applied::kYes;
 }
 
-SharedQueue::Applied SharedQueue::apply_append(const State& state) const {
-  if (!is_slot(state.argument)) return contradiction(state);
-  const uint32_t priority = load(slot(state.argument).priority);
+SharedQueue::Applied SharedQueue::apply_append(State state) const {
+  if (!is_slot(state.argument())) return contradiction(state);
+  const uint32_t priority = load(slot(state.argument()).priority);
   if (!still(state)) return Applied::kMoved;
   if (priority >= kPriorities) return contradiction(state);
   Wide before = load(list(priority));
-  if (before.low >= state.version) return Applied::kYes;
+  if (before.low >= state.version()) return Applied::kYes;
   const uint32_t tail = list_tail(before.high);
   if (tail == kNoSlot) {
     index_insert(priority);
   } else {
     if (!is_slot(tail)) return contradiction(state);
-    if (state.has(kAdmitted)) set_previous(slot(state.argument), tail, state.version);
-    store(slot(tail).next, make_link(state.argument, state.version));
+    if (state.has(kAdmitted)) set_previous(slot(state.argument()), tail, state.version());
+    store(slot(tail).next, make_link(state.argument(), state.version()));
   }
-  const uint32_t head = tail == kNoSlot ? state.argument : list_head(before.high);
-  swap(list(priority), before, Wide{state.version, list_value(head, state.argument)});
+  const uint32_t head = tail == kNoSlot ? state.argument() : list_head(before.high);
+  swap(list(priority), before, Wide{state.version(), list_value(head, state.argument())});
   return Applied::kYes;
 }
 
@@ -239,47 +238,47 @@ std::optional<uint32_t> SharedQueue::best_waiter(uint32_t role) const {
   return best;
 }
 
-Status SharedQueue::admit(const State& state) const {
+Status SharedQueue::admit(State state) const {
   State next = state;
   const auto sender = best_waiter(kSends);
   if (!sender) {
-    next.flags &= ~uint32_t{kSendersWait};
+    next.clear(kSendersWait);
     decide(state, next);
     return {};
   }
   const uint32_t admitted = load(waiter(*sender).slot);
   if (admitted == kNoSlot && (load(waiter(*sender).role) & kThroughOwner) != 0) {
-    next.count++;
-    next.kind = Kind::kGrant;
-    next.argument = *sender;
+    next.set_count(next.count() + 1);
+    next.set_kind(Kind::kGrant);
+    next.set_argument(*sender);
     decide(state, next);
     return {};
   }
   const uint32_t priority = is_slot(admitted) ? load(slot(admitted).priority) : kPriorities;
-  const uint32_t top = is_slot(state.head) ? load(slot(state.head).priority) : 0;
+  const uint32_t top = is_slot(state.head()) ? load(slot(state.head()).priority) : 0;
   if (!still(state)) return {};
   if (priority >= kPriorities) return broken("segment: a waiting sender");
   const uint32_t size = load(slot(admitted).size);
-  next.argument = admitted;
-  next.flags |= kAdmitted;
+  next.set_argument(admitted);
+  next.set(kAdmitted);
   // Both wait only if places were reserved.
   if (state.has(kReceiversWait) && state.empty()) {
     if (const auto receiver = best_waiter(kReceives)) {
-      next.kind = Kind::kHand;
-      next.head = *sender + 1;
-      next.tail = *receiver + 1;
+      next.set_kind(Kind::kHand);
+      next.set_head(*sender + 1);
+      next.set_tail(*receiver + 1);
       if (decide(state, next)) header().messages_sent.fetch_add(1, std::memory_order_relaxed);
       return {};
     }
-    next.flags &= ~uint32_t{kReceiversWait};
+    next.clear(kReceiversWait);
   }
-  next.count++;
-  if (state.head == kNoSlot) {
-    next.kind = Kind::kFirst;
+  next.set_count(next.count() + 1);
+  if (state.head() == kNoSlot) {
+    next.set_kind(Kind::kFirst);
   } else if (priority == top) {
-    next.kind = Kind::kTail;
+    next.set_kind(Kind::kTail);
   } else {
-    next.kind = priority > top ? Kind::kSpill : Kind::kAppend;
+    next.set_kind(priority > top ? Kind::kSpill : Kind::kAppend);
   }
   if (decide(state, next)) {
     MQUEUEFS_STEP();

@@ -32,13 +32,11 @@
 #include <span>
 
 #include "base/check.h"
+#include "base/hot.h"
 #include "base/result.h"
 #include "segment/attributes.h"
 #include "segment/format.h"
 #include "segment/state.h"
-
-// What every message passes through is inlined into the two calls: the room is one translation unit.
-#define MQUEUEFS_HOT __attribute__((always_inline)) inline
 
 namespace mqueuefs {
 
@@ -175,7 +173,7 @@ class SharedQueue {
   int64_t oldest_sent_s(uint32_t most_priorities, Aftermath& after) const;
   /// The owner is to be told of each message by who maps the queue, or no more.
   void set_traced(bool traced) const;
-  bool is_traced() const;
+  bool is_traced() const { return load(header().traced) != 0; }
   bool dead() const;
   void mark_dead() const;
   /// CLOCK_REALTIME of the last send or receive since this was asked last; 0: none.
@@ -260,50 +258,60 @@ class SharedQueue {
 
   // settle.cc
   MQUEUEFS_HOT Result<State> settled(Aftermath& after) const;
-  /// The same, and a copy to make the next one of.
-  MQUEUEFS_HOT Status settled(State& state, State& next, Aftermath& after) const;
-  Result<State> settle(State state, Aftermath& after) const;
-  Applied apply(const State& state, Aftermath& after) const;
-  Applied apply_admission(const State& state, Aftermath& after) const;
-  Applied apply_hand(const State& state, Aftermath& after) const;
-  Applied apply_spill(const State& state) const;
-  Applied apply_append(const State& state) const;
-  Applied contradiction(const State& state) const;
+  MQUEUEFS_HOT Status settled(State& state, Aftermath& after) const;
+  MQUEUEFS_HOT bool is_settled(const State& state) const;
+  MQUEUEFS_COLD Result<State> settle(State state, Aftermath& after) const;
+  Applied apply(State state, Aftermath& after) const;
+  Applied apply_admission(State state, Aftermath& after) const;
+  Applied apply_hand(State state, Aftermath& after) const;
+  Applied apply_spill(State state) const;
+  Applied apply_append(State state) const;
+  Applied contradiction(State state) const;
   MQUEUEFS_HOT bool still(const State& state) const;
   MQUEUEFS_HOT bool decide(const State& before, State& next) const;
-  Status admit(const State& state) const;
+  Status admit(State state) const;
   void serve(uint32_t waiter, uint64_t version, uint32_t slot, Aftermath& after) const;
   std::optional<uint32_t> best_waiter(uint32_t role) const;
-  Error broken(const char* what) const;
+  MQUEUEFS_COLD Error broken(const char* what) const;
+  MQUEUEFS_COLD Error moved_or(State state, const char* what) const;
 
   // index.cc
   void index_insert(uint32_t priority) const;
   std::optional<uint32_t> leaf_below(uint32_t leaf) const;
-  Result<uint32_t> highest_below(uint32_t bound, const State& state) const;
+  Result<uint32_t> highest_below(uint32_t bound, State state) const;
   void apply_clean(uint32_t leaf, uint64_t version) const;
   Status verify_index() const;
 
   // slots.cc
-  MQUEUEFS_HOT Result<uint32_t> claim(Level& level) const;
+  MQUEUEFS_HOT Status claim(Level& level, uint32_t& slot) const;
+  MQUEUEFS_COLD Result<uint32_t> claim_free(Level& level) const;
   MQUEUEFS_HOT void keep(Level& level, uint32_t slot) const;
   void free_slot(uint32_t slot) const;
 
   // send.cc, receive.cc, wait.cc
   enum class Place { kNew, kReserved, kGranted };
   MQUEUEFS_HOT Status check_message(uint32_t priority, size_t size) const;
-  MQUEUEFS_HOT void fill(uint32_t slot, uint32_t priority, std::span<const std::byte> payload) const;
+  MQUEUEFS_HOT Slot& fill(uint32_t slot, uint32_t priority, std::span<const std::byte> payload,
+                         uint64_t now_s) const;
+  static uint64_t now_s();
   MQUEUEFS_HOT Status send_from(Seat seat, uint32_t priority, std::span<const std::byte> payload, Place place,
                    Aftermath& after) const;
-  MQUEUEFS_HOT Status send_slot(Level& level, uint32_t slot, Place place, Aftermath& after) const;
-  MQUEUEFS_HOT Status place_in_list(const State& state, uint32_t slot, State& next) const;
-  MQUEUEFS_HOT Result<uint32_t> next_of(const State& state, uint32_t slot) const;
-  Result<uint32_t> recover_next(const State& state, uint32_t slot) const;
+  MQUEUEFS_HOT Status send_slot(State state, Level& level, Slot& sent, uint32_t index, uint32_t priority, uint32_t size,
+                                uint64_t now_s, Place place, Aftermath& after) const;
+  enum class HandOver { kNobody, kDone, kMoved, kBroken };
+  MQUEUEFS_COLD HandOver hand_over(Level& level, State state, uint32_t slot, uint64_t now_s, Place place,
+                                   Aftermath& after) const;
+  MQUEUEFS_HOT Status place_in_list(const State& state, Slot& sent, uint32_t index, uint32_t priority, State& next) const;
+  MQUEUEFS_HOT Status next_of(const State& state, uint32_t slot, uint32_t& following) const;
+  MQUEUEFS_COLD Result<uint32_t> recover_next(State state, uint32_t slot) const;
   struct Best;
-  MQUEUEFS_HOT Result<Best> best_message(const State& state) const;
+  MQUEUEFS_HOT Status best_message(const State& state, Best& best) const;
+  MQUEUEFS_COLD Result<Best> best_of_returned(State state, uint32_t top) const;
   MQUEUEFS_HOT Status take_out(const State& state, const Best& best, State& next) const;
+  Result<State> take_lower_list(State state, State next) const;
   Result<uint32_t> take_waiter(Seat seat, uint32_t rank, uint32_t role, uint32_t process) const;
   void free_waiter(uint32_t waiter) const;
-  bool begin_wait(uint32_t waiter, const State& state, uint32_t flag, Aftermath& after) const;
+  bool begin_wait(uint32_t waiter, State state, uint32_t flag, Aftermath& after) const;
   MQUEUEFS_HOT MessageInfo info_of(uint32_t slot) const;
   MQUEUEFS_HOT MessageInfo copy_out(uint32_t slot, std::span<std::byte> buffer) const;
   MQUEUEFS_HOT void note_change(uint64_t now_s) const;

@@ -16,14 +16,22 @@ constexpr Wide free_list(uint64_t version, uint32_t first, uint32_t used) {
 }  // namespace
 
 /// A slot for this level, named in `taking`. ENOMEM: none.
-Result<uint32_t> SharedQueue::claim(Level& level) const {
+Status SharedQueue::claim(Level& level, uint32_t& index) const {
   store(level.round, load(level.round) + 1);
-  if (const uint32_t held = load(level.held); is_slot(held)) {
+  index = load(level.held);
+  if (is_slot(index)) [[likely]] {
     // At each moment one of the two names it, and `held` never what has left.
-    store(level.taking, held);
+    store(level.taking, index);
     store(level.held, kNoSlot);
-    return held;
+    return {};
   }
+  const auto claimed = claim_free(level);
+  if (!claimed) return claimed.error();
+  index = *claimed;
+  return {};
+}
+
+Result<uint32_t> SharedQueue::claim_free(Level& level) const {
   Wide before = load(header().free_slots);
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto first = static_cast<uint32_t>(before.high);

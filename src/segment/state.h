@@ -42,42 +42,68 @@ enum StateFlags : uint32_t {
   kAdmitted = 32,      ///< slot `argument` came from a waiter, who is to be told
 };
 
-struct State {
-  uint64_t version = 0;
-  uint32_t count = 0;  ///< places taken: messages, and places reserved
-  uint32_t head = kNoSlot;
-  uint32_t tail = kNoSlot;
-  uint32_t argument = 0;
-  Kind kind = Kind::kNone;
-  uint32_t flags = 0;
-  Wide word;  ///< what it was read from; ignored by pack()
-
-  bool has(uint32_t flag) const { return (flags & flag) != 0; }
-  bool empty() const { return head == kNoSlot && !has(kSomeReturned); }
-};
-
 inline constexpr uint64_t kVersionMask = (uint64_t{1} << 50) - 1;
 inline constexpr uint64_t kSlotMask = (uint64_t{1} << 17) - 1;
 
-inline State unpack(Wide word) {
-  State state;
-  state.count = static_cast<uint32_t>(word.low & kSlotMask);
-  state.version = word.low >> 17 | (word.high >> 61) << 47;
-  state.head = static_cast<uint32_t>(word.high & kSlotMask);
-  state.tail = static_cast<uint32_t>(word.high >> 17 & kSlotMask);
-  state.argument = static_cast<uint32_t>(word.high >> 34 & kSlotMask);
-  state.kind = static_cast<Kind>(word.high >> 51 & 15);
-  state.flags = static_cast<uint32_t>(word.high >> 55 & 63);
-  state.word = word;
-  return state;
-}
+/// A value of the state word, read by its fields, and what it is to become next. A field is shifted out when somebody asks
+/// for it: to take all apart and to put them together again takes longer than the rest of a send.
+class State {
+ public:
+  State() = default;  ///< of an empty queue, at version 0
+  explicit State(Wide word) : now_(word), high_as_read_(word.high) {}
 
-inline Wide pack(const State& state) {
-  return {state.version << 17 | (state.count & kSlotMask),
-          uint64_t{state.head} | uint64_t{state.tail} << 17 | uint64_t{state.argument} << 34 |
-              static_cast<uint64_t>(state.kind) << 51 | uint64_t{state.flags} << 55 |
-              (state.version >> 47 & 7) << 61};
-}
+  uint64_t version() const { return now_.low >> kVersionAt | (now_.high >> kVersionTopAt) << kVersionLowBits; }
+  /// Places taken: messages, and places reserved.
+  uint32_t count() const { return field(now_.low, 0); }
+  uint32_t head() const { return field(now_.high, 0); }
+  uint32_t tail() const { return field(now_.high, kTailAt); }
+  uint32_t argument() const { return field(now_.high, kArgumentAt); }
+  Kind kind() const { return static_cast<Kind>(now_.high >> kKindAt & kKinds); }
+  uint32_t flags() const { return static_cast<uint32_t>(now_.high >> kFlagsAt & kFlags); }
+  bool has(uint32_t flag) const { return (now_.high & uint64_t{flag} << kFlagsAt) != 0; }
+  bool empty() const { return (now_.high & (kSlotMask | uint64_t{kSomeReturned} << kFlagsAt)) == 0; }
+  /// Nothing is left to be done, and nobody waits for a place.
+  bool at_rest() const { return (now_.high & (kKinds << kKindAt | uint64_t{kSendersWait} << kFlagsAt)) == 0; }
+
+  void set_version(uint64_t version) {
+    now_.low = (now_.low & kSlotMask) | version << kVersionAt;
+    now_.high = (now_.high & ((uint64_t{1} << kVersionTopAt) - 1)) | version >> kVersionLowBits << kVersionTopAt;
+  }
+  /// False: they are used up.
+  bool advance_version() {
+    now_.low += uint64_t{1} << kVersionAt;
+    if (now_.low >> kVersionAt != 0) [[likely]] return true;
+    now_.high += uint64_t{1} << kVersionTopAt;
+    return version() != 0;
+  }
+  void set_count(uint32_t count) { now_.low = (now_.low & ~kSlotMask) | (count & kSlotMask); }
+  void set_head(uint32_t slot) { put(0, kSlotMask, slot); }
+  void set_tail(uint32_t slot) { put(kTailAt, kSlotMask, slot); }
+  void set_list(uint32_t head, uint32_t tail) {
+    put(0, kSlotMask << kTailAt | kSlotMask, uint64_t{tail} << kTailAt | head);
+  }
+  void set_argument(uint32_t argument) { put(kArgumentAt, kSlotMask, argument); }
+  void set_kind(Kind kind) { put(kKindAt, kKinds, static_cast<uint64_t>(kind)); }
+  void set(uint32_t flags) { now_.high |= uint64_t{flags} << kFlagsAt; }
+  void clear(uint32_t flags) { now_.high &= ~(uint64_t{flags} << kFlagsAt); }
+
+  Wide word() const { return now_; }
+  /// What the word was when this was read, though since then it may stand for what that asked to be done.
+  Wide word_as_read() const { return {now_.low, high_as_read_}; }
+
+ private:
+  static constexpr unsigned kVersionAt = 17, kVersionLowBits = 47, kVersionTopAt = 61;
+  static constexpr unsigned kTailAt = 17, kArgumentAt = 34, kKindAt = 51, kFlagsAt = 55;
+  static constexpr uint64_t kKinds = 15, kFlags = 63;
+
+  static uint32_t field(uint64_t word, unsigned at) { return static_cast<uint32_t>(word >> at & kSlotMask); }
+  void put(unsigned at, uint64_t mask, uint64_t value) {
+    now_.high = (now_.high & ~(mask << at)) | (value & mask) << at;
+  }
+
+  Wide now_;
+  uint64_t high_as_read_ = 0;  // neither settling nor what comes next changes `low` before it is decided
+};
 
 /// A link names a slot and the version at which the newer of the two was sent, so that one that was written too late,
 /// by who was interrupted, is recognised: it is older than the slot that it stands in. A link that is good and looks old,

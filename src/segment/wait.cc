@@ -63,15 +63,15 @@ void SharedQueue::free_waiter(uint32_t index) const {
 }
 
 // True: it waits, or has already been served.
-bool SharedQueue::begin_wait(uint32_t index, const State& state, uint32_t flag, Aftermath& after) const {
+bool SharedQueue::begin_wait(uint32_t index, State state, uint32_t flag, Aftermath& after) const {
   Waiter& mine = waiter(index);
   // A helper of an earlier wait of this entry must not take this one for his: it counts from this version on.
-  store(mine.word.low, state.version);
+  store(mine.word.low, state.version());
   store(mine.word.high, waiter_word(WaiterState::kIntent, kNoSlot, 0).high);
   State next = state;
-  next.flags |= flag;
-  next.kind = Kind::kWait;
-  next.argument = index;
+  next.set(flag);
+  next.set_kind(Kind::kWait);
+  next.set_argument(index);
   if (!decide(state, next)) return false;
   static_cast<void>(apply(next, after));
   return true;
@@ -96,26 +96,26 @@ Result<uint32_t> SharedQueue::wait_to_send(Seat seat, uint32_t priority, std::sp
                                            uint32_t rank, uint32_t role, uint32_t process, Aftermath& after) const {
   if (const Status checked = check_message(priority, message.size()); !checked) return checked.error();
   Level& mine = level(seat);
-  const auto claimed = claim(mine);
-  if (!claimed) return claimed.error();
+  uint32_t claimed = kNoSlot;
+  if (const Status got = claim(mine, claimed); !got) return got.error();
   const auto index = take_waiter(seat, rank, role, process);
   if (!index) {
-    keep(mine, *claimed);
+    keep(mine, claimed);
     return index.error();
   }
-  fill(*claimed, priority, message);
-  Slot& pending = slot(*claimed);
+  fill(claimed, priority, message, now_s());
+  Slot& pending = slot(claimed);
   store(pending.partner, *index);
-  store(waiter(*index).slot, *claimed);
+  store(waiter(*index).slot, claimed);
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto state = settled(after);
-    if (!state || state->count < attributes_.maxmsg) {
+    if (!state || state->count() < attributes_.maxmsg) {
       free_waiter(*index);
-      keep(mine, *claimed);
+      keep(mine, claimed);
       return state ? Error{EAGAIN} : state.error();
     }
-    store(pending.published, kPending | state->version);
-    store(pending.previous, pending_link(state->version));
+    store(pending.published, kPending | state->version());
+    store(pending.previous, pending_link(state->version()));
     if (!begin_wait(*index, *state, kSendersWait, after)) continue;
     store(mine.taking, kNoSlot);  // the waiter names it
     return *index;
@@ -128,7 +128,7 @@ Result<uint32_t> SharedQueue::wait_for_place(Seat seat, uint32_t rank, uint32_t 
   if (!index) return index.error();
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     const auto state = settled(after);
-    if (!state || state->count < attributes_.maxmsg) {
+    if (!state || state->count() < attributes_.maxmsg) {
       free_waiter(*index);
       return state ? Error{EAGAIN} : state.error();
     }
@@ -170,8 +170,8 @@ Result<Wait> SharedQueue::cancel_wait(uint32_t index, Aftermath& after) const {
     if (now != Wait::kGoesOn) return now;
     if (!state) return state.error();
     State next = *state;
-    next.kind = Kind::kCancel;
-    next.argument = index;
+    next.set_kind(Kind::kCancel);
+    next.set_argument(index);
     if (decide(*state, next)) static_cast<void>(apply(next, after));
   }
   return broken("segment: nobody gets through");
@@ -219,7 +219,7 @@ Status SharedQueue::give_back_handed(Seat seat, uint32_t index, Aftermath& after
   return {};
 }
 
-uint32_t SharedQueue::places_taken() const { return unpack(load(header().state)).count; }
+uint32_t SharedQueue::places_taken() const { return State(load(header().state)).count(); }
 
 void SharedQueue::finish_wait(Seat seat, uint32_t index) const {
   const bool cancelled = state_of(load(waiter(index).word)) == WaiterState::kIdle;

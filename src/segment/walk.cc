@@ -14,11 +14,11 @@ constexpr uint32_t kLooks = 1000;
 
 /// The first slot of the lists behind `position`; kNoSlot: none. EAGAIN: the state has moved.
 Result<uint32_t> SharedQueue::list_after(const State& state, const PeekPosition& position, uint64_t& patience) const {
-  if (state.head == kNoSlot) return uint32_t{kNoSlot};
-  if (!is_slot(state.head)) return Error{EAGAIN};
-  const uint32_t top = load(slot(state.head).priority);
-  if (position.priority > top) return state.head;
-  const uint64_t value = position.priority == top ? uint64_t{state.tail} << 32 | state.head
+  if (state.head() == kNoSlot) return uint32_t{kNoSlot};
+  if (!is_slot(state.head())) return Error{EAGAIN};
+  const uint32_t top = load(slot(state.head()).priority);
+  if (position.priority > top) return state.head();
+  const uint64_t value = position.priority == top ? uint64_t{state.tail()} << 32 | state.head()
                                                   : load(list(position.priority)).high;
   uint32_t at = list_head(value);
   const uint32_t tail = list_tail(value);

@@ -128,12 +128,11 @@ TEST(SegmentHostile, LongWaysEnd) {
     queue.initialize(1000);  // alive again, with what is there
     auto& header = *reinterpret_cast<Header*>(segment.base());
     State state;
-    state.version = 1 << 20;
-    state.count = 60000;
-    state.head = 1;
-    state.tail = 60000;
-    header.state.high = pack(state).high;
-    header.state.low = pack(state).low;
+    state.set_version(1 << 20);
+    state.set_count(60000);
+    state.set_list(1, 60000);
+    header.state.high = state.word().high;
+    header.state.low = state.word().low;
     operations();
   });
 }
