@@ -64,7 +64,7 @@ T* make_once(std::atomic<T*>& pointer) {
   return there;
 }
 
-MQUEUEFS_HOT Entry* entry_of(int fd) {
+Entry* entry_of(int fd) {
   Process* const own = process.load(std::memory_order_acquire);
   const auto number = static_cast<uint32_t>(fd);
   if (own == nullptr || number / kPageEntries >= kPages) return nullptr;
@@ -90,43 +90,45 @@ ThreadRecord* make_record(Process& own) {
       if (!record.thread.compare_exchange_strong(thread, self)) continue;
       record.depth = 0;
       for (auto& used : record.using_now) used.store(nullptr, std::memory_order_relaxed);
-      for (auto& membership : record.memberships) membership = {};
+      for (auto& found : record.found) found.key.store(0, std::memory_order_relaxed);
       return own_record = &record;
     }
   }
   return nullptr;
 }
 
-MQUEUEFS_COLD ThreadRecord* first_record() {
+// Null: too many threads, or nothing is mapped.
+ThreadRecord* record_of_this_thread() {
+  ThreadRecord* const record = own_record;
+  // 0 in a forked child.
+  if (record != nullptr && record->thread.load(std::memory_order_relaxed) != 0) return record;
   Process* const own = process.load(std::memory_order_acquire);
   return own != nullptr ? make_record(*own) : nullptr;
 }
 
-MQUEUEFS_HOT ThreadRecord* record_of_this_thread() {
-  ThreadRecord* const record = own_record;
-  // 0 in a forked child.
-  if (record != nullptr && record->thread.load(std::memory_order_relaxed) != 0) [[likely]] return record;
-  return first_record();
+// Never 0.
+constexpr uint32_t key_of(int fd) { return static_cast<uint32_t>(fd) << 1 | 1; }
+
+// Copied out before `key` is looked at for good: a handler that interrupts here may find another queue in its place.
+MQUEUEFS_HOT bool read_found(const ThreadRecord::Found& found, int fd, ThreadRecord::Found& copy) {
+  copy.generation = found.generation;
+  copy.entry = found.entry;
+  copy.mapping = found.mapping;
+  copy.member = found.member;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  return found.key.load(std::memory_order_relaxed) == key_of(fd);
 }
 
-MQUEUEFS_COLD bool join(ThreadRecord& record, MappedQueue& mapping, ThreadRecord::Membership& known) {
-  const uint32_t generation = mapping.generation.load(std::memory_order_relaxed);
-  const uint32_t thread = record.thread.load(std::memory_order_relaxed);
-  auto joined = mapping.queue().join(mapping.incarnation, thread);
-  if (!joined) joined = mapping.queue().inherit(mapping.incarnation, thread, is_gone);
-  if (!joined) return false;
-  known = {&mapping, generation, *joined};
-  return true;
-}
-
-// This thread's member of the queue. False: no more threads can be.
-MQUEUEFS_HOT bool find_member(ThreadRecord& record, MappedQueue& mapping, uint32_t& member) {
-  auto& known = record.memberships[reinterpret_cast<uintptr_t>(&mapping) / alignof(MappedQueue) % 8];
-  const bool is_member =
-      known.mapping == &mapping && known.generation == mapping.generation.load(std::memory_order_relaxed);
-  if (!is_member && !join(record, mapping, known)) [[unlikely]] return false;
-  member = known.member;
-  return true;
+void note_found(ThreadRecord::Found& found, int fd, const Entry& entry, MappedQueue& mapping, uint32_t generation,
+                uint32_t member) {
+  found.key.store(0, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  found.generation = generation;
+  found.entry = &entry;
+  found.mapping = &mapping;
+  found.member = member;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  found.key.store(key_of(fd), std::memory_order_relaxed);
 }
 
 // Whether every thread of this process has passed a barrier.
@@ -277,33 +279,72 @@ bool mapping_is_wanted() {
 }
 
 QueueUse::QueueUse(int fd) {
+  if (!begin_again(fd)) [[unlikely]] begin_first(fd);
+}
+
+// Says that this thread uses the mapping, at the next level. False: there is none.
+bool QueueUse::publish(ThreadRecord& record, MappedQueue& mapping) {
+  const uint32_t level = record.depth;
+  if (level >= kLevels) [[unlikely]] return false;
+  // A handler that interrupts here uses the next level, and is through when we go on.
+  record.depth = level + 1;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  record.using_now[level].store(&mapping, std::memory_order_relaxed);
+  // The barrier that belongs here is the other side's: see give_back().
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  record_ = &record;
+  level_ = level;
+  return true;
+}
+
+bool QueueUse::begin_again(int fd) {
+  ThreadRecord* const record = own_record;
+  if (record == nullptr) [[unlikely]] return false;
+  ThreadRecord::Found found;
+  // In a forked child there is nothing.
+  if (!read_found(record->found[static_cast<unsigned>(fd) % ThreadRecord::kFound], fd, found)) return false;
+  if (!publish(*record, *found.mapping)) return false;
+  const bool still_there = found.entry->load(std::memory_order_acquire) == found.mapping &&
+                           found.mapping->generation.load(std::memory_order_relaxed) == found.generation;
+  if (!still_there) [[unlikely]] {
+    withdraw();
+    return false;
+  }
+  mapping_ = found.mapping;
+  member_ = found.member;
+  return true;
+}
+
+MQUEUEFS_COLD void QueueUse::begin_first(int fd) {
   const Entry* const entry = entry_of(fd);
   if (entry == nullptr) return;
   MappedQueue* const mapping = entry->load(std::memory_order_acquire);
   if (mapping == nullptr) return;
   ThreadRecord* const record = record_of_this_thread();
-  if (record == nullptr) return;
-  const uint32_t level = record->depth;
-  if (level >= kLevels) return;
-  // A handler that interrupts here uses the next level, and is through when we go on.
-  record->depth = level + 1;
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  record_ = record;
-  level_ = level;
-  record->using_now[level].store(mapping, std::memory_order_relaxed);
-  // The barrier that belongs here is the other side's: see give_back().
-  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (record == nullptr || !publish(*record, *mapping)) return;
   if (entry->load(std::memory_order_acquire) != mapping) return;
   if (mapping->state.load(std::memory_order_relaxed) != MappedQueue::kLive) return;
-  if (!find_member(*record, *mapping, member_)) return;
+  // This thread's member of the queue.
+  const uint32_t generation = mapping->generation.load(std::memory_order_relaxed);
+  const uint32_t self = record->thread.load(std::memory_order_relaxed);
+  auto joined = mapping->queue().join(mapping->incarnation, self);
+  if (!joined) joined = mapping->queue().inherit(mapping->incarnation, self, is_gone);
+  if (!joined) return;
+  note_found(record->found[static_cast<unsigned>(fd) % ThreadRecord::kFound], fd, *entry, *mapping, generation, *joined);
+  member_ = *joined;
   mapping_ = mapping;
+}
+
+void QueueUse::withdraw() {
+  record_->using_now[level_].store(nullptr, std::memory_order_release);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  record_->depth = level_;
+  record_ = nullptr;
 }
 
 QueueUse::~QueueUse() {
   if (record_ == nullptr) return;
-  record_->using_now[level_].store(nullptr, std::memory_order_release);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  record_->depth = level_;
+  withdraw();
   if (mapping_ == nullptr || mapping_->state.load(std::memory_order_relaxed) != MappedQueue::kRetired) return;
   give_back_unused(*mapping_);
 }

@@ -46,12 +46,17 @@ struct ThreadRecord {
   std::atomic<uint32_t> thread;  ///< gettid(2); 0: free
   uint32_t depth;                ///< operations on top of each other: one, and signal handlers
   std::atomic<MappedQueue*> using_now[kLevels];
-  struct Membership {
-    MappedQueue* mapping;
+
+  /// Where the thread has found a descriptor's queue before.
+  struct Found {
+    std::atomic<uint32_t> key;  ///< key_of() the descriptor; 0: nothing. Written last, and read again last.
     uint32_t generation;
+    const std::atomic<MappedQueue*>* entry;
+    MappedQueue* mapping;
     uint32_t member;
   };
-  Membership memberships[8];
+  static constexpr unsigned kFound = 16;
+  Found found[kFound];
 };
 
 /// Where MappedQueue::spin_rounds begins.
@@ -74,6 +79,11 @@ class QueueUse {
   MappedQueue& mapping() const { return *mapping_; }
 
  private:
+  MQUEUEFS_HOT bool begin_again(int fd);
+  void begin_first(int fd);
+  MQUEUEFS_HOT bool publish(ThreadRecord& record, MappedQueue& mapping);
+  MQUEUEFS_HOT void withdraw();
+
   // The numbers are not side by side: the processor would wait for both to be in memory before it reads them as one.
   ThreadRecord* record_ = nullptr;
   uint32_t level_ = 0;

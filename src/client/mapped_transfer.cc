@@ -148,30 +148,67 @@ uint32_t rank_of_this_thread() {
   return static_cast<uint32_t>(120 + attributes.nice);
 }
 
-/// One operation on the queue of a descriptor.
-class Operation {
- public:
-  MQUEUEFS_HOT Operation(int fd, Deadline deadline) : fd_(fd), deadline_(deadline), use_(fd) {}
-  Operation(const Operation&) = delete;
-  Operation& operator=(const Operation&) = delete;
-  // Who polls, or waits through the daemon, is told by it.
-  MQUEUEFS_HOT ~Operation() {
-    if (after_.tell_owner || after_.used_notification) [[unlikely]] tell();
-  }
+// Who polls, or waits through the daemon, is told by it.
+MQUEUEFS_COLD void tell(int fd, const Aftermath& after) {
+  control::TellHeader header{after.used_notification ? uint32_t{control::kUsedNotification} : 0, 0};
+  static_cast<void>(ask(fd, control::queue_ioctl(control::QueueIoctl::kTell, sizeof header), &header, "tell").ok());
+}
 
-  bool possible() const { return static_cast<bool>(use_); }
-  QueueAttributes attributes() const { return queue().attributes(); }
+MQUEUEFS_HOT void tell_if_asked(int fd, const Aftermath& after) {
+  if (after.tell_owner || after.used_notification) [[unlikely]] tell(fd, after);
+}
+
+// Somebody traces the queue.
+MQUEUEFS_COLD void tell_message(int fd, bool received, uint32_t priority, std::span<const std::byte> message) {
+  constexpr size_t kMost = 4096;
+  struct {
+    control::TellMessageHeader header;
+    std::byte payload[kMost];
+  } told;
+  const size_t size = std::min(message.size(), kMost);
+  told.header = {received ? 1U : 0U, priority, static_cast<uint32_t>(message.size()), static_cast<uint32_t>(size)};
+  memcpy(told.payload, message.data(), size);
+  const auto argument = static_cast<uint32_t>(sizeof told.header + size);
+  const auto command = control::queue_ioctl(control::QueueIoctl::kTellMessage, argument);
+  static_cast<void>(ask(fd, command, &told, "tell").ok());
+}
+
+/// An operation on the queue of a descriptor.
+struct Operation {
+  const int fd;
+  const QueueUse use;
+  Aftermath after;
+
+  MQUEUEFS_HOT explicit Operation(int descriptor) : fd(descriptor), use(descriptor) {}
+
+  const SharedQueue& queue() const { return use.mapping().queue(); }
+
+  /// What is only a want of places here, the daemon may have.
+  MQUEUEFS_HOT int end(int code, bool received, uint32_t priority, std::span<const std::byte> message) const {
+    tell_if_asked(fd, after);
+    if (code == 0) [[likely]] {
+      if (queue().is_traced()) [[unlikely]] tell_message(fd, received, priority, message);
+      return 0;
+    }
+    return code == EBUSY || code == ENOMEM ? kNotAnswered : code;
+  }
+};
+
+/// One that has to wait.
+class Waiting {
+ public:
+  Waiting(Operation& operation, Deadline deadline) : operation_(operation), deadline_(deadline) {}
 
   /// After an attempt that was EAGAIN, as more of `attempt` may be: `stand` then stands in the line, `ready` looks whether
   /// to try again, and `finish` takes what a served waiter got.
   template <typename Attempt, typename Ready, typename Stand, typename Finish>
   int wait_for(Attempt attempt, Ready ready, Stand stand, Finish finish) {
-    const int flags = fcntl(fd_, F_GETFL);
+    const int flags = fcntl(operation_.fd, F_GETFL);
     if (flags < 0) return errno;
     if ((flags & O_NONBLOCK) != 0) return EAGAIN;
     for (;;) {
       if (is_past(deadline_)) return ETIMEDOUT;
-      if (!spin(use_.mapping(), ready)) {
+      if (!spin(mapping(), ready)) {
         const uint32_t rank = rank_of_this_thread();
         // From here to the sleep there is no system call, and so next to no time in which a handler could run and be
         // forgotten (held_signals.h is about the long way, where the line is the daemon's).
@@ -179,7 +216,7 @@ class Operation {
         if (waiter) {
           const int waited = wait(*waiter);
           if (waited == 0) return finish(*waiter);
-          queue().finish_wait(use_.seat(), *waiter);
+          queue().finish_wait(seat(), *waiter);
           return waited;
         }
         if (waiter.code() != EAGAIN) return waiter.code();
@@ -189,28 +226,14 @@ class Operation {
     }
   }
 
-  /// How the operation ended. What is only a want of places here, the daemon may have. If somebody traces the queue the
-  /// daemon is told of each message.
-  MQUEUEFS_HOT int end(int code, bool received, uint32_t priority, std::span<const std::byte> message) const {
-    if (code == 0) [[likely]] {
-      if (queue().is_traced()) [[unlikely]] tell_message(received, priority, message);
-      return 0;
-    }
-    return code == EBUSY || code == ENOMEM ? kNotAnswered : code;
-  }
-
-  const SharedQueue& queue() const { return use_.mapping().queue(); }
-  Seat seat() const { return use_.seat(); }
-  uint32_t thread() const { return use_.thread(); }
-  Aftermath& after() { return after_; }
-
  private:
-  void tell() const;
-  void tell_message(bool received, uint32_t priority, std::span<const std::byte> message) const;
+  const SharedQueue& queue() const { return operation_.queue(); }
+  MappedQueue& mapping() const { return operation_.use.mapping(); }
+  Seat seat() const { return operation_.use.seat(); }
 
   // 0: served.
-  int end_wait(uint32_t waiter, int why) {
-    const auto ended = queue().cancel_wait(waiter, after_);
+  int end_wait(uint32_t waiter, int why) const {
+    const auto ended = queue().cancel_wait(waiter, operation_.after);
     if (!ended) return ended.code();
     return *ended == Wait::kServed ? 0 : why;
   }
@@ -229,7 +252,7 @@ class Operation {
       if (!queue().fall_asleep(waiter)) continue;
       // Any time of at most a second will do, so the one that was worked out for an earlier sleep does until it is over.
       Sleep sleep{queue().futex_of(waiter), SharedQueue::kAsleepValue, CLOCK_MONOTONIC,
-                  use_.mapping().sleep_until_ns.load(std::memory_order_relaxed)};
+                  mapping().sleep_until_ns.load(std::memory_order_relaxed)};
       if (deadline_) {
         sleep.clock = CLOCK_REALTIME;
         sleep.until_ns = std::min(*deadline_, realtime_ns() + kNsPerSecond);
@@ -238,7 +261,7 @@ class Operation {
       if (slept == EINTR) return end_wait(waiter, EINTR);
       if (slept != ETIMEDOUT) continue;
       if (is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);
-      use_.mapping().sleep_until_ns.store(monotonic_ns() + kNsPerSecond, std::memory_order_relaxed);
+      mapping().sleep_until_ns.store(monotonic_ns() + kNsPerSecond, std::memory_order_relaxed);
     }
   }
 
@@ -246,7 +269,7 @@ class Operation {
   int sleep_cancellable(const Sleep& sleep, uint32_t waiter) {
     volatile int error = 0;  // read after what may be a longjmp
     waiter_to_leave_ = waiter;
-    pthread_cleanup_push(&Operation::leave, this);
+    pthread_cleanup_push(&Waiting::leave, this);
     int type = PTHREAD_CANCEL_DEFERRED;
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
     error = sleep_on(sleep);
@@ -257,44 +280,25 @@ class Operation {
 
   // The thread ends in its sleep. What it was served in the last moment goes back.
   static void leave(void* self) {
-    auto& operation = *static_cast<Operation*>(self);
-    const uint32_t waiter = operation.waiter_to_leave_;
-    if (operation.end_wait(waiter, ECANCELED) == 0) {
-      static_cast<void>(operation.queue().give_back_handed(operation.use_.seat(), waiter, operation.after_).ok());
+    const auto& waiting = *static_cast<Waiting*>(self);
+    Operation& operation = waiting.operation_;
+    const uint32_t waiter = waiting.waiter_to_leave_;
+    if (waiting.end_wait(waiter, ECANCELED) == 0) {
+      static_cast<void>(operation.queue().give_back_handed(waiting.seat(), waiter, operation.after).ok());
     } else {
-      operation.queue().finish_wait(operation.use_.seat(), waiter);
+      operation.queue().finish_wait(waiting.seat(), waiter);
     }
+    tell_if_asked(operation.fd, operation.after);
     operation.~Operation();
   }
 
-  const int fd_;
+  Operation& operation_;
   const Deadline deadline_;
-  Aftermath after_;
   uint32_t waiter_to_leave_ = 0;
-  const QueueUse use_;
 };
 
-MQUEUEFS_COLD void Operation::tell() const {
-  control::TellHeader header{after_.used_notification ? uint32_t{control::kUsedNotification} : 0, 0};
-  static_cast<void>(ask(fd_, control::queue_ioctl(control::QueueIoctl::kTell, sizeof header), &header, "tell").ok());
-}
-
-MQUEUEFS_COLD void Operation::tell_message(bool received, uint32_t priority, std::span<const std::byte> message) const {
-  constexpr size_t kMost = 4096;
-  struct {
-    control::TellMessageHeader header;
-    std::byte payload[kMost];
-  } told;
-  const size_t size = std::min(message.size(), kMost);
-  told.header = {received ? 1U : 0U, priority, static_cast<uint32_t>(message.size()), static_cast<uint32_t>(size)};
-  memcpy(told.payload, message.data(), size);
-  const auto argument = static_cast<uint32_t>(sizeof told.header + size);
-  const auto command = control::queue_ioctl(control::QueueIoctl::kTellMessage, argument);
-  static_cast<void>(ask(fd_, command, &told, "tell").ok());
-}
-
 MQUEUEFS_HOT int try_send(Operation& operation, std::span<const std::byte> message, uint32_t priority) {
-  return operation.queue().try_send(operation.seat(), priority, message, operation.after()).code();
+  return operation.queue().try_send(operation.use.seat(), priority, message, operation.after).code();
 }
 
 MQUEUEFS_HOT int note(const Result<MessageInfo>& info, Received& received) {
@@ -305,69 +309,73 @@ MQUEUEFS_HOT int note(const Result<MessageInfo>& info, Received& received) {
 }
 
 MQUEUEFS_HOT int try_receive(Operation& operation, std::span<std::byte> buffer, Received& received) {
-  return note(operation.queue().try_receive(operation.seat(), buffer, operation.after()), received);
+  return note(operation.queue().try_receive(operation.use.seat(), buffer, operation.after), received);
 }
 
-MQUEUEFS_COLD int wait_to_send(Operation& operation, std::span<const std::byte> message, uint32_t priority) {
-  const uint32_t maxmsg = operation.attributes().maxmsg;
-  return operation.wait_for(
+MQUEUEFS_COLD int wait_to_send(Operation& operation, std::span<const std::byte> message, uint32_t priority,
+                               Deadline deadline) {
+  const SharedQueue& queue = operation.queue();
+  const uint32_t maxmsg = queue.attributes().maxmsg;
+  return Waiting(operation, deadline).wait_for(
       [&] { return try_send(operation, message, priority); },
       // While others are at it, it is better to let them than to take each place at once: the line of the state goes back
       // and forth between the processors less often.
       [&, before = maxmsg]() mutable {
-        const uint32_t taken = operation.queue().places_taken();
+        const uint32_t taken = queue.places_taken();
         const bool ready = taken < maxmsg && (taken == before || 2 * taken <= maxmsg);
         before = taken;
         return ready;
       },
       [&](uint32_t rank) {
-        return operation.queue().wait_to_send(operation.seat(), priority, message, rank, kSends, operation.thread(),
-                                              operation.after());
+        return queue.wait_to_send(operation.use.seat(), priority, message, rank, kSends, operation.use.thread(),
+                                              operation.after);
       },
       [&](uint32_t waiter) {
-        operation.queue().finish_wait(operation.seat(), waiter);
+        queue.finish_wait(operation.use.seat(), waiter);
         return 0;
       });
 }
 
-MQUEUEFS_COLD int wait_to_receive(Operation& operation, std::span<std::byte> buffer, Received& received) {
-  const uint32_t maxmsg = operation.attributes().maxmsg;
-  return operation.wait_for(
+MQUEUEFS_COLD int wait_to_receive(Operation& operation, std::span<std::byte> buffer, Received& received,
+                                  Deadline deadline) {
+  const SharedQueue& queue = operation.queue();
+  const uint32_t maxmsg = queue.attributes().maxmsg;
+  return Waiting(operation, deadline).wait_for(
       [&] { return try_receive(operation, buffer, received); },
       [&, before = uint32_t{0}]() mutable {
-        const uint32_t taken = operation.queue().places_taken();
+        const uint32_t taken = queue.places_taken();
         const bool ready = taken > 0 && (taken == before || 2 * taken >= maxmsg);
         before = taken;
         return ready;
       },
       [&](uint32_t rank) {
-        return operation.queue().wait_to_receive(operation.seat(), rank, kReceives, operation.thread(),
-                                                 operation.after());
+        return queue.wait_to_receive(operation.use.seat(), rank, kReceives, operation.use.thread(),
+                                                 operation.after);
       },
       [&](uint32_t waiter) {
-        return note(operation.queue().finish_receive(operation.seat(), waiter, buffer), received);
+        return note(queue.finish_receive(operation.use.seat(), waiter, buffer), received);
       });
 }
 
 }  // namespace
 
 int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
-  Operation operation(queue, deadline);
-  if (!operation.possible()) return kNotAnswered;
+  Operation operation(queue);
+  if (!operation.use) return kNotAnswered;
   int code = try_send(operation, message, priority);
-  if (code == EAGAIN) [[unlikely]] code = wait_to_send(operation, message, priority);
+  if (code == EAGAIN) [[unlikely]] code = wait_to_send(operation, message, priority, deadline);
   return operation.end(code, false, priority, message);
 }
 
 int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, Received& received) {
-  Operation operation(queue, deadline);
-  if (!operation.possible()) return kNotAnswered;
-  const size_t msgsize = operation.attributes().msgsize;
+  Operation operation(queue);
+  if (!operation.use) return kNotAnswered;
+  const size_t msgsize = operation.queue().attributes().msgsize;
   if (buffer.size() < msgsize) return EMSGSIZE;
   buffer = buffer.first(msgsize);
   if (!known_writable(buffer.data(), buffer.size())) return kNotAnswered;
   int code = try_receive(operation, buffer, received);
-  if (code == EAGAIN) [[unlikely]] code = wait_to_receive(operation, buffer, received);
+  if (code == EAGAIN) [[unlikely]] code = wait_to_receive(operation, buffer, received, deadline);
   return operation.end(code, true, received.priority, buffer.first(code == 0 ? received.size : 0));
 }
 

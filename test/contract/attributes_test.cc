@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <random>
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "support/child.h"
@@ -174,6 +176,32 @@ TEST_F(Attributes, F1_ADupIsNotCloseOnExecAndWorks) {
     EXPECT_EQ("1", receive_text(high.get()));
     EXPECT_ERRNO(EBADF, mq().close(copy.get()));
     dup2(fd.get(), copy.get());  // its owner closes it once more
+  });
+}
+
+TEST_F(Attributes, F1_ManyDescriptorsThatChangePlacesEachLeadToTheirQueue) {
+  in_new_namespace([](const std::string&) {
+    constexpr int kQueues = 3, kDescriptors = 50, kFirst = 300;
+    UniqueFd queues[kQueues];
+    for (int index = 0; index < kQueues; ++index) {
+      queues[index] = UniqueFd(create_queue(std::string(1, static_cast<char>('a' + index)), 2, 10,
+                                            O_RDWR | O_CREAT | O_NONBLOCK));
+    }
+    std::mt19937 random(20'261'122);
+    std::vector<int> leads_to(kDescriptors, -1);
+    for (int step = 0; step < 2000; ++step) {
+      const int place = static_cast<int>(random() % kDescriptors);
+      const int number = kFirst + place;
+      int& queue = leads_to[static_cast<size_t>(place)];
+      if (queue < 0 || random() % 4 == 0) {
+        queue = static_cast<int>(random() % kQueues);
+        ASSERT_OK(dup2(queues[queue].get(), number));
+      }
+      const std::string text = std::to_string(step);
+      ASSERT_OK(send(number, text));
+      ASSERT_EQ(text, receive_text(random() % 2 == 0 ? number : queues[queue].get())) << "step " << step;
+    }
+    for (int place = 0; place < kDescriptors; ++place) close(kFirst + place);
   });
 }
 
