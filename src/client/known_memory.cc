@@ -12,10 +12,11 @@ constexpr unsigned kPageBits = 12;
 constexpr uintptr_t kPageMask = (uintptr_t{1} << kPageBits) - 1;
 constexpr size_t kEntries = 1024;  // 4 MiB of buffers in pages of 4 KiB
 
-// A page's number << 2, and that there is one, and whether it may be written, too. 0: none.
+// The generation, a page's number << 2, and how it is known. Of another generation it means nothing.
 constinit std::atomic<uint64_t> known_pages[kEntries];
-constinit std::atomic<bool> any_known{false};
-constinit std::atomic<uint64_t> times_forgotten{0};
+// In its upper bits, which numbers of pages don't reach (57 bits of address): a step for each time that all was forgotten.
+constinit std::atomic<uint64_t> generation_now{0};
+constexpr uint64_t kGenerationStep = uint64_t{1} << 47;
 
 constexpr uint64_t kReadable = 2;
 constexpr uint64_t kWritable = 3;
@@ -24,8 +25,8 @@ constexpr uint64_t kWritable = 3;
 MQUEUEFS_HOT bool is_good(uintptr_t first, size_t size, uint64_t how) {
   const uintptr_t page = first >> kPageBits;
   const uint64_t found = known_pages[page % kEntries].load(std::memory_order_relaxed);
-  return (first & kPageMask) + size <= kPageMask + 1 && size <= kPageMask + 1 &&
-         (found | (kWritable ^ how)) == (page << 2 | kWritable);
+  const uint64_t wanted = generation_now.load(std::memory_order_relaxed) | page << 2 | kWritable;
+  return (first & kPageMask) + size <= kPageMask + 1 && size <= kPageMask + 1 && (found | (kWritable ^ how)) == wanted;
 }
 
 template <typename Ask>
@@ -35,13 +36,11 @@ MQUEUEFS_COLD bool find_out(uintptr_t first, size_t size, uint64_t how, Ask ask)
   if (last < first) return false;
   for (uintptr_t at = first;; at = (at & ~kPageMask) + kPageMask + 1) {
     if (!is_good(at, 1, how)) {
-      const uint64_t before = times_forgotten.load();
+      // Asked about in this generation: forgotten in the next one, also if that begins before it is noted.
+      const uint64_t generation = generation_now.load();
       if (!ask(at)) return false;
       const uintptr_t page = at >> kPageBits;
-      any_known.store(true);
-      known_pages[page % kEntries].store(page << 2 | how);
-      // What was true may have been forgotten in between.
-      if (times_forgotten.load() != before) known_pages[page % kEntries].store(0);
+      known_pages[page % kEntries].store(generation | page << 2 | how, std::memory_order_relaxed);
     }
     if ((at | kPageMask) >= last) return true;
   }
@@ -62,8 +61,8 @@ bool known_writable(void* address, size_t size) {
 }
 
 void forget_known_memory() {
-  times_forgotten.fetch_add(1);
-  if (!any_known.exchange(false)) return;
+  if (generation_now.fetch_add(kGenerationStep) + kGenerationStep != 0) return;
+  // All generations were used once: nothing may be left of the first.
   for (auto& page : known_pages) page.store(0, std::memory_order_relaxed);
 }
 

@@ -11,7 +11,7 @@
 
 namespace mqueuefs::client {
 
-/// As readable() and writable(). Async-signal-safe.
+/// As readable() and writable(). Async-signal-safe. Inlined: for what is in one translation unit with them.
 MQUEUEFS_HOT bool known_readable(const void* address, size_t size);
 MQUEUEFS_HOT bool known_writable(void* address, size_t size);
 

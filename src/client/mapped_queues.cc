@@ -90,7 +90,7 @@ ThreadRecord* make_record(Process& own) {
       if (!record.thread.compare_exchange_strong(thread, self)) continue;
       record.depth = 0;
       for (auto& used : record.using_now) used.store(nullptr, std::memory_order_relaxed);
-      for (auto& found : record.found) found.key.store(0, std::memory_order_relaxed);
+      for (auto& found : record.found) found = {};
       return own_record = &record;
     }
   }
@@ -109,26 +109,20 @@ ThreadRecord* record_of_this_thread() {
 // Never 0.
 constexpr uint32_t key_of(int fd) { return static_cast<uint32_t>(fd) << 1 | 1; }
 
-// Copied out before `key` is looked at for good: a handler that interrupts here may find another queue in its place.
-MQUEUEFS_HOT bool read_found(const ThreadRecord::Found& found, int fd, ThreadRecord::Found& copy) {
-  copy.generation = found.generation;
-  copy.entry = found.entry;
-  copy.mapping = found.mapping;
-  copy.member = found.member;
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  return found.key.load(std::memory_order_relaxed) == key_of(fd);
+MQUEUEFS_HOT ThreadRecord::Found& found_of(ThreadRecord& record, int fd) {
+  return record.found[static_cast<unsigned>(fd) % ThreadRecord::kFound];
 }
 
-void note_found(ThreadRecord::Found& found, int fd, const Entry& entry, MappedQueue& mapping, uint32_t generation,
-                uint32_t member) {
-  found.key.store(0, std::memory_order_relaxed);
+// A handler that interrupts this finds nothing there.
+void note(ThreadRecord::Found& place, const ThreadRecord::Found& found) {
+  place.key = 0;
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  found.generation = generation;
-  found.entry = &entry;
-  found.mapping = &mapping;
-  found.member = member;
+  place.generation = found.generation;
+  place.entry = found.entry;
+  place.mapping = found.mapping;
+  place.member = found.member;
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  found.key.store(key_of(fd), std::memory_order_relaxed);
+  place.key = found.key;
 }
 
 // Whether every thread of this process has passed a barrier.
@@ -282,37 +276,51 @@ QueueUse::QueueUse(int fd) {
   if (!begin_again(fd)) [[unlikely]] begin_first(fd);
 }
 
-// Says that this thread uses the mapping, at the next level. False: there is none.
-bool QueueUse::publish(ThreadRecord& record, MappedQueue& mapping) {
+// The next level is this operation's. A handler that interrupts it uses the one after, and is through when it goes on.
+bool QueueUse::enter(ThreadRecord& record) {
   const uint32_t level = record.depth;
   if (level >= kLevels) [[unlikely]] return false;
-  // A handler that interrupts here uses the next level, and is through when we go on.
   record.depth = level + 1;
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  record.using_now[level].store(&mapping, std::memory_order_relaxed);
-  // The barrier that belongs here is the other side's: see give_back().
   std::atomic_signal_fence(std::memory_order_seq_cst);
   record_ = &record;
   level_ = level;
   return true;
 }
 
+// Before the entry of the descriptor is looked at (again). The barrier that belongs in between is the other side's: see
+// give_back().
+void QueueUse::publish(MappedQueue& mapping) {
+  record_->using_now[level_].store(&mapping, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+void QueueUse::leave() {
+  MappedQueue* const used = record_->using_now[level_].load(std::memory_order_relaxed);
+  record_->using_now[level_].store(nullptr, std::memory_order_release);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  record_->depth = level_;
+  record_ = nullptr;
+  if (used == nullptr || used->state.load(std::memory_order_relaxed) != MappedQueue::kRetired) [[likely]] return;
+  give_back_unused(*used);
+}
+
 bool QueueUse::begin_again(int fd) {
   ThreadRecord* const record = own_record;
-  if (record == nullptr) [[unlikely]] return false;
-  ThreadRecord::Found found;
+  if (record == nullptr || !enter(*record)) [[unlikely]] return false;
   // In a forked child there is nothing.
-  if (!read_found(record->found[static_cast<unsigned>(fd) % ThreadRecord::kFound], fd, found)) return false;
-  if (!publish(*record, *found.mapping)) return false;
-  const bool still_there = found.entry->load(std::memory_order_acquire) == found.mapping &&
-                           found.mapping->generation.load(std::memory_order_relaxed) == found.generation;
-  if (!still_there) [[unlikely]] {
-    withdraw();
-    return false;
+  const ThreadRecord::Found& found = found_of(*record, fd);
+  if (found.key == key_of(fd)) [[likely]] {
+    publish(*found.mapping);
+    const bool is_there = found.entry->load(std::memory_order_acquire) == found.mapping &&
+                          found.mapping->generation.load(std::memory_order_relaxed) == found.generation;
+    if (is_there) [[likely]] {
+      mapping_ = found.mapping;
+      member_ = found.member;
+      return true;
+    }
   }
-  mapping_ = found.mapping;
-  member_ = found.member;
-  return true;
+  leave();
+  return false;
 }
 
 MQUEUEFS_COLD void QueueUse::begin_first(int fd) {
@@ -321,7 +329,8 @@ MQUEUEFS_COLD void QueueUse::begin_first(int fd) {
   MappedQueue* const mapping = entry->load(std::memory_order_acquire);
   if (mapping == nullptr) return;
   ThreadRecord* const record = record_of_this_thread();
-  if (record == nullptr || !publish(*record, *mapping)) return;
+  if (record == nullptr || !enter(*record)) return;
+  publish(*mapping);
   if (entry->load(std::memory_order_acquire) != mapping) return;
   if (mapping->state.load(std::memory_order_relaxed) != MappedQueue::kLive) return;
   // This thread's member of the queue.
@@ -330,23 +339,13 @@ MQUEUEFS_COLD void QueueUse::begin_first(int fd) {
   auto joined = mapping->queue().join(mapping->incarnation, self);
   if (!joined) joined = mapping->queue().inherit(mapping->incarnation, self, is_gone);
   if (!joined) return;
-  note_found(record->found[static_cast<unsigned>(fd) % ThreadRecord::kFound], fd, *entry, *mapping, generation, *joined);
+  if (level_ == 0) note(found_of(*record, fd), {key_of(fd), generation, entry, mapping, *joined});
   member_ = *joined;
   mapping_ = mapping;
 }
 
-void QueueUse::withdraw() {
-  record_->using_now[level_].store(nullptr, std::memory_order_release);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  record_->depth = level_;
-  record_ = nullptr;
-}
-
 QueueUse::~QueueUse() {
-  if (record_ == nullptr) return;
-  withdraw();
-  if (mapping_ == nullptr || mapping_->state.load(std::memory_order_relaxed) != MappedQueue::kRetired) return;
-  give_back_unused(*mapping_);
+  if (record_ != nullptr) leave();
 }
 
 bool is_known(int fd) {

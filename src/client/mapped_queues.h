@@ -1,6 +1,6 @@
 // Which descriptors of this process are queues that it has mapped, and who is using them just now.
 //
-// A descriptor number leads to a mapping by one look at a table. Nothing but the interposed close(2) and its kin tell
+// A descriptor number leads to a mapping by one look at a table, and a thread remembers where. Nothing but the interposed close(2) and its kin tell
 // that a number has become another file's (mqueuefs(5) names what they miss). A mapping is given back when the last
 // descriptor of its queue in this process is closed and no thread is at work in it: a thread says in `using_now` which
 // mapping it is about to use and then looks at the table again; who gives one back takes it out of the table, has all
@@ -47,9 +47,10 @@ struct ThreadRecord {
   uint32_t depth;                ///< operations on top of each other: one, and signal handlers
   std::atomic<MappedQueue*> using_now[kLevels];
 
-  /// Where the thread has found a descriptor's queue before.
+  /// Where the thread has found a descriptor's queue before. Read and written by who has raised `depth`; written at depth
+  /// 1 only, so that no handler changes what it interrupts.
   struct Found {
-    std::atomic<uint32_t> key;  ///< key_of() the descriptor; 0: nothing. Written last, and read again last.
+    uint32_t key;  ///< key_of() the descriptor; 0: nothing
     uint32_t generation;
     const std::atomic<MappedQueue*>* entry;
     MappedQueue* mapping;
@@ -81,8 +82,9 @@ class QueueUse {
  private:
   MQUEUEFS_HOT bool begin_again(int fd);
   void begin_first(int fd);
-  MQUEUEFS_HOT bool publish(ThreadRecord& record, MappedQueue& mapping);
-  MQUEUEFS_HOT void withdraw();
+  MQUEUEFS_HOT bool enter(ThreadRecord& record);
+  MQUEUEFS_HOT void publish(MappedQueue& mapping);
+  MQUEUEFS_HOT void leave();
 
   // The numbers are not side by side: the processor would wait for both to be in memory before it reads them as one.
   ThreadRecord* record_ = nullptr;

@@ -185,11 +185,10 @@ struct Operation {
 
   /// What is only a want of places here, the daemon may have.
   MQUEUEFS_HOT int end(int code, bool received, uint32_t priority, std::span<const std::byte> message) const {
+    // Before anybody else hears of it.
+    if (code == 0 && queue().is_traced()) [[unlikely]] tell_message(fd, received, priority, message);
     tell_if_asked(fd, after);
-    if (code == 0) [[likely]] {
-      if (queue().is_traced()) [[unlikely]] tell_message(fd, received, priority, message);
-      return 0;
-    }
+    if (code == 0) [[likely]] return 0;
     return code == EBUSY || code == ENOMEM ? kNotAnswered : code;
   }
 };
@@ -328,7 +327,7 @@ MQUEUEFS_COLD int wait_to_send(Operation& operation, std::span<const std::byte> 
       },
       [&](uint32_t rank) {
         return queue.wait_to_send(operation.use.seat(), priority, message, rank, kSends, operation.use.thread(),
-                                              operation.after);
+                                  operation.after);
       },
       [&](uint32_t waiter) {
         queue.finish_wait(operation.use.seat(), waiter);
@@ -350,7 +349,7 @@ MQUEUEFS_COLD int wait_to_receive(Operation& operation, std::span<std::byte> buf
       },
       [&](uint32_t rank) {
         return queue.wait_to_receive(operation.use.seat(), rank, kReceives, operation.use.thread(),
-                                                 operation.after);
+                                     operation.after);
       },
       [&](uint32_t waiter) {
         return note(queue.finish_receive(operation.use.seat(), waiter, buffer), received);

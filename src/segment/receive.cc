@@ -96,10 +96,10 @@ Result<State> SharedQueue::take_lower_list(State state, State next) const {
   if (!lower) return lower.error();
   if (*lower == kPriorities) return next;
   const uint64_t value = load(list(*lower)).high;
+  if (!is_slot(list_head(value)) || !is_slot(list_tail(value))) return moved_or(state, "segment: list");
   next.set_list(list_head(value), list_tail(value));
   next.set_kind(Kind::kLoad);
   next.set_argument(*lower);
-  if (!is_slot(next.head()) || !is_slot(next.tail())) return moved_or(state, "segment: list");
   return next;
 }
 
@@ -160,6 +160,8 @@ Result<MessageInfo> SharedQueue::front(Aftermath& after) const {
 
 Result<MessageInfo> SharedQueue::try_receive(Seat seat, std::span<std::byte> buffer, Aftermath& after) const {
   const uint64_t now = now_s();
+  // No message is longer: what says that it is, is nonsense.
+  buffer = buffer.first(std::min<size_t>(buffer.size(), attributes_.msgsize));
   Level& mine = level(seat);
   for (uint32_t tries = 0; tries < kPatience; ++tries) {
     State state;

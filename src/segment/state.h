@@ -80,7 +80,7 @@ class State {
   void set_head(uint32_t slot) { put(0, kSlotMask, slot); }
   void set_tail(uint32_t slot) { put(kTailAt, kSlotMask, slot); }
   void set_list(uint32_t head, uint32_t tail) {
-    put(0, kSlotMask << kTailAt | kSlotMask, uint64_t{tail} << kTailAt | head);
+    put(0, kSlotMask << kTailAt | kSlotMask, (tail & kSlotMask) << kTailAt | (head & kSlotMask));
   }
   void set_argument(uint32_t argument) { put(kArgumentAt, kSlotMask, argument); }
   void set_kind(Kind kind) { put(kKindAt, kKinds, static_cast<uint64_t>(kind)); }
@@ -88,7 +88,8 @@ class State {
   void clear(uint32_t flags) { now_.high &= ~(uint64_t{flags} << kFlagsAt); }
 
   Wide word() const { return now_; }
-  /// What the word was when this was read, though since then it may stand for what that asked to be done.
+  /// What the word was when this was read, though since then it may stand for what that asked to be done. Of a state whose
+  /// count and version are still those.
   Wide word_as_read() const { return {now_.low, high_as_read_}; }
 
  private:
@@ -102,7 +103,7 @@ class State {
   }
 
   Wide now_;
-  uint64_t high_as_read_ = 0;  // neither settling nor what comes next changes `low` before it is decided
+  uint64_t high_as_read_ = 0;  // settling changes nothing in `low`
 };
 
 /// A link names a slot and the version at which the newer of the two was sent, so that one that was written too late,

@@ -60,7 +60,7 @@ class HostileSegment {
         static_cast<void>(queue.try_send(seat, priority, buffer.first(choice / 512 % 65), after));
         break;
       case 3: case 4: case 5:
-        static_cast<void>(queue.try_receive(seat, buffer.first(choice / 512 % 2 == 0 ? 64 : 8), after));
+        check_size(queue.try_receive(seat, room().first(kRooms[choice / 512 % 3]), after));
         break;
       case 6:
         static_cast<void>(queue.front(after));
@@ -77,7 +77,7 @@ class HostileSegment {
         static_cast<void>(queue.cancel_wait(waiter, after));
         break;
       case 10:
-        static_cast<void>(queue.finish_receive(seat, waiter, buffer));
+        check_size(queue.finish_receive(seat, waiter, room()));
         break;
       case 11:
         queue.finish_wait(seat, waiter);
@@ -130,6 +130,16 @@ class HostileSegment {
   }
 
  private:
+  /// More than a message may have: what is read beyond one is another's, in the segment or behind it.
+  static constexpr size_t kRooms[] = {64, 8, 4096};
+  static std::span<std::byte> room() {
+    static std::byte bytes[4096];
+    return bytes;
+  }
+  void check_size(const Result<MessageInfo>& received) const {
+    MQUEUEFS_CHECK(!received || received->size <= attributes_.msgsize);
+  }
+
   static constexpr size_t kGuard = 1 << 20;
 
   // A queue in which most kinds of things are.

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <mqueuefs/mqueuefs.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/unique_fd.h"
 #include "control/queue_ioctl.h"
 #include "integration/program_fixture.h"
 #include "support/child.h"
@@ -66,6 +70,79 @@ class MappingTest : public ProgramTest {
     return requests() - before - descriptors;
   }
 };
+
+mqd_t handler_queue = -1;
+volatile sig_atomic_t handled = 0;
+
+// Lets a traced child go on to its next stop, with a signal.
+int go_on(pid_t child, int request, int signal) {
+  int status = 0;
+  if (ptrace(static_cast<__ptrace_request>(request), child, nullptr, signal) != 0) return -1;
+  return waitpid(child, &status, 0) == child && WIFSTOPPED(status) ? WSTOPSIG(status) : -1;
+}
+
+// A thread remembers where a descriptor's queue is: those of several descriptors in the same place. A handler that uses
+// another queue runs after each single instruction.
+TEST_F(MappingTest, AHandlerThatUsesAnotherQueueChangesNothing) {
+  in_namespace([] {
+    constexpr int kFirst = 403, kSecond = 419, kThird = 435;  // one place
+    for (const int number : {kFirst, kSecond, kThird}) {
+      const std::string name = "/q" + std::to_string(number);
+      mq_attr attributes{};
+      attributes.mq_maxmsg = 4;
+      attributes.mq_msgsize = 64;
+      const UniqueFd queue(mqueuefs_open(name.c_str(), O_CREAT | O_RDWR | O_NONBLOCK, 0600, &attributes));
+      ASSERT_OK(dup2(queue.get(), number));
+    }
+    // A step is two changes of the task, which take long between processors.
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    ASSERT_OK(sched_setaffinity(0, sizeof one, &one));
+    // What was in the place before: another queue's, that of the handler, or what is looked for.
+    for (const int before : {kThird, kSecond, kFirst}) {
+      SCOPED_TRACE(before);
+      const pid_t sender = fork();
+      if (sender == 0) {
+        for (const int number : {kFirst, kSecond, kThird}) {
+          if (mqueuefs_map(number) != 0) _exit(1);
+        }
+        handler_queue = kSecond;
+        signal(SIGUSR1, [](int) { handled = send(handler_queue, "second") == 0 ? 1 : 2; });
+        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        const pid_t self = getpid();
+        for (;;) {
+          handled = 0;
+          if (send(before, "before") != 0 || receive(before) != "before") _exit(2);
+          // As few instructions in between as can be.
+          syscall(SYS_kill, self, SIGSTOP);
+          const int sent = mqueuefs_send(kFirst, "first", 5, 0);
+          syscall(SYS_kill, self, SIGUSR2);
+          if (sent != 0 || receive(kFirst) != "first" || receive(kThird) != "EAGAIN") _exit(3);
+          if (receive(kSecond) != (handled == 1 ? "second" : "EAGAIN")) _exit(4);
+        }
+      }
+      int status = 0;
+      ASSERT_EQ(sender, waitpid(sender, &status, 0));
+      ASSERT_TRUE(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+      int instructions = 0;
+      for (bool is_done = false; !is_done; ++instructions) {
+        int stopped_by = SIGTRAP;
+        for (int done = 0; done < instructions && stopped_by == SIGTRAP; ++done) {
+          stopped_by = go_on(sender, PTRACE_SINGLESTEP, 0);
+        }
+        is_done = stopped_by == SIGUSR2;
+        if (!is_done) {
+          ASSERT_EQ(SIGUSR2, go_on(sender, PTRACE_CONT, SIGUSR1)) << "after " << instructions << " instructions";
+        }
+        ASSERT_EQ(SIGSTOP, go_on(sender, PTRACE_CONT, 0)) << "after " << instructions << " instructions";
+      }
+      EXPECT_LT(100, instructions);
+      kill(sender, SIGKILL);
+      waitpid(sender, nullptr, 0);
+    }
+  });
+}
 
 TEST_F(MappingTest, MessagesCostNoRequest) {
   in_namespace([] {

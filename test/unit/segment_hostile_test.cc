@@ -59,6 +59,27 @@ void scribble(const HostileSegment& segment, std::mt19937& random) {
   }
 }
 
+TEST(SegmentHostile, AMessageIsNeverLongerThanTheQueueAllows) {
+  HostileSegment segment({8, 64});
+  const SharedQueue queue = segment.queue();
+  Aftermath after;
+  const Seat seat{0, 0};
+  auto* const slots = reinterpret_cast<Slot*>(segment.base() + queue.format().slot_table);
+  const State state(load(reinterpret_cast<Header*>(segment.base())->state));
+  ASSERT_NE(kNoSlot, state.head());
+  slots[state.head() - 1].size.store(4000);
+  std::vector<std::byte> room(8192);
+  int code = 0;
+  for (int messages = 0; messages < 20 && code == 0; ++messages) {
+    const auto received = queue.try_receive(seat, room, after);
+    code = received.code();
+    if (received) {
+      EXPECT_GE(64u, received->size);
+    }
+  }
+  EXPECT_EQ(EUCLEAN, code);
+}
+
 TEST(SegmentHostile, NonsenseBeforeOperationsHurtsNobody) {
   expect_survives([] {
     HostileSegment segment({8, 64});
