@@ -64,8 +64,8 @@ class SysvHost {
   /// The process may hold something there now (undo values, attached memory): its end, and that it executes another
   /// program, are told to the model from now on. ESRCH: it has ended.
   virtual Status hold(pid_t process, ipc::IpcNamespace& where) = 0;
-  /// Before attachments are counted, or one comes or goes: whoever has executed another program meanwhile has detached
-  /// before that.
+  /// Before attachments are counted, or shmat(2) or shmdt(2) changes them: whoever has executed another program meanwhile
+  /// has detached before that. A system call for each process that holds something there.
   virtual void look_for_executed(ipc::IpcNamespace& where) = 0;
   /// The process says that it has just been forked: it has attached what its parent has. Returns whether that had
   /// anything.

@@ -20,11 +20,6 @@ constexpr size_t kMostChildren = 64;  // at work at a time; beyond that si_pid i
 constexpr uint32_t kWokenUp = 1;  // NOTIFY_WOKENUP
 constexpr uint32_t kRemoved = 2;  // NOTIFY_REMOVED
 
-bool reads_empty(int file) {
-  char byte;
-  return pread(file, &byte, 1, 0) <= 0;
-}
-
 // ESRCH: it has ended; EPERM: a daemon of an ordinary user can't signal others. Nobody is left to tell.
 bool send_signal(int pidfd, const siginfo_t& info) {
   siginfo_t copy = info;
@@ -111,18 +106,16 @@ class ConnectionTarget final : public ipc::NotificationTarget {
 
 }  // namespace
 
+// Of what /proc has of a memory this one tells whether it is gone without looking into it: that might wait for a page, or
+// a lock, for as long as a hostile process likes. A read of one byte is refused, since it gives words of eight; but first
+// it sees that there is nothing any more (fs/proc/task_mmu.c:pagemap_read).
 ExecDetector::ExecDetector(pid_t process) {
-  // The environment is cheap to read but may be empty; there is always a mapping.
-  for (const char* name : {"environ", "maps"}) {
-    auto file = open_proc(process, name);
-    if (!file || reads_empty(file->get())) continue;
-    file_ = std::move(*file);
-    return;
-  }
+  if (auto file = open_proc(process, "pagemap")) file_ = std::move(*file);
 }
 
 bool ExecDetector::has_executed() const {
-  return file_ && reads_empty(file_.get());
+  char byte;
+  return file_ && pread(file_.get(), &byte, 1, 0) == 0;
 }
 
 std::unique_ptr<ipc::NotificationTarget> make_signal_target(Tasks& tasks, ChildTasks& children, pid_t process,

@@ -282,7 +282,6 @@ bool SysvHost::inherit(pid_t process) {
   const auto parent = stat ? parent_process(*stat) : std::nullopt;
   const auto place = parent ? holders_.find(*parent) : holders_.end();
   if (place == holders_.end()) return false;
-  look_at(place);
   const std::set<uint64_t> namespaces = place->second.namespaces;
   for (const uint64_t id : namespaces) {
     const Namespace* const known = namespaces_.by_id(id);

@@ -3,7 +3,8 @@
 //
 // A process that has undone operations or attached memory is watched (ProcessLife): its end ends its connections first,
 // so that nothing is given to who is no more, and then what it held. That it has executed another program is looked for
-// when it matters (attachments are about to be counted), when a connection of its ends, and once a second.
+// when it matters (attachments are about to be counted, or shmat(2) or shmdt(2) to change them), when a connection of its
+// ends, and once a second.
 #pragma once
 
 #include <functional>

@@ -48,7 +48,7 @@ bool BlockedCall::offer(const std::shared_ptr<ipc::QueueInode>&, ipc::Message& m
   if (deadline_ != nullptr) deadline_->cancel();
   const Status taken = answer_receive(targets_, call_, buffer_, message.info, message.payload);
   // The kernel's mq_timedreceive(2) loses the message here; it goes to the next.
-  if (taken.code() == EFAULT) listener_.fail(call_.id, EFAULT);
+  if (taken.code() == EFAULT) targets_.fail(call_, EFAULT);
   over_(false);
   return taken.ok();
 }

@@ -80,7 +80,7 @@ std::shared_ptr<ipc::QueueInode> Session::queue_or_go_on(const Notification& cal
 void Session::fail(const Notification& call, int error) {
   // What was remembered of another task is no reason.
   if (targets_.is_stranger(call)) return serve_anew(call);
-  listener_.fail(call.id, error);
+  targets_.fail(call, error);
 }
 
 void Session::closed_meanwhile(const Notification& call) {

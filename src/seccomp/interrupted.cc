@@ -45,7 +45,7 @@ Interrupted interrupted(const Notification& call, const Targets::Position& at, s
   return Interrupted::kNotHandled;
 }
 
-Interrupted interrupted(const Targets& targets, const Notification& call, const Targets::Position& at) {
+Interrupted interrupted(Targets& targets, const Notification& call, const Targets::Position& at) {
   std::array<uint64_t, kWords> words;
   const auto stack = std::span(words);
   // Downwards by pages, as far as there is memory. The pointer is aligned, or else nothing is found.

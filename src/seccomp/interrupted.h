@@ -25,6 +25,6 @@ enum class Interrupted {
 Interrupted interrupted(const Notification& call, const Targets::Position& at, std::span<const uint64_t> stack);
 
 /// The same, with a look at the caller's stack.
-Interrupted interrupted(const Targets& targets, const Notification& call, const Targets::Position& at);
+Interrupted interrupted(Targets& targets, const Notification& call, const Targets::Position& at);
 
 }  // namespace mqueuefs::seccomp

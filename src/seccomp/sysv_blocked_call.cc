@@ -7,7 +7,7 @@
 
 namespace mqueuefs::seccomp {
 
-bool answer_message(const Listener& listener, Targets& targets, const Notification& call,
+bool answer_message(Targets& targets, const Notification& call,
                     const ipc::sysv::Received& received) {
   const uint64_t buffer = call.arguments[1];
   const std::span<const std::byte> text = received.message.payload;
@@ -15,7 +15,7 @@ bool answer_message(const Listener& listener, Targets& targets, const Notificati
       {{buffer, std::as_bytes(std::span(&received.message.type, 1))},
        {buffer + sizeof received.message.type, text.first(received.size_bytes)}}};
   const Status taken = targets.write_and_answer(call, pieces, static_cast<int64_t>(received.size_bytes));
-  if (taken.code() == EFAULT) return listener.fail(call.id, EFAULT);
+  if (taken.code() == EFAULT) return targets.fail(call, EFAULT);
   return taken.ok();
 }
 
@@ -40,7 +40,7 @@ bool SysvBlockedCall::offer(int code, const ipc::sysv::Received* received) {
   if (deadline_ != nullptr) deadline_->cancel();
   bool taken = true;
   if (received != nullptr) {
-    taken = answer_message(surroundings_.listener, surroundings_.targets, call_, *received);
+    taken = answer_message(surroundings_.targets, call_, *received);
   } else if (code == 0) {
     taken = surroundings_.targets.answer(call_, 0).ok();
   } else {

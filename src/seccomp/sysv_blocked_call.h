@@ -16,7 +16,7 @@ namespace mqueuefs::seccomp {
 
 /// Writes type and text where msgrcv(2) wants them, and answers it. True: he has it. A bad buffer is EFAULT, and the
 /// message is lost, as do_msgrcv() of ipc/msg.c has it.
-bool answer_message(const Listener& listener, Targets& targets, const Notification& call,
+bool answer_message(Targets& targets, const Notification& call,
                     const ipc::sysv::Received& received);
 
 /// Thread rule: the loop's. Owned by SysvCalls.

@@ -129,7 +129,7 @@ void SysvCalls::message_receive(Asked& asked) {
   const auto receive = [&](Waiter* waiter) {
     return asked.ipc.messages().receive(
         asked.caller, as_int(call.arguments[0]), call.arguments[2], static_cast<int64_t>(call.arguments[3]), flags, waiter,
-        [&](const ipc::sysv::Received& received) { return answer_message(listener_, targets_, call, received); });
+        [&](const ipc::sysv::Received& received) { return answer_message(targets_, call, received); });
   };
   const auto received = receive(nullptr);
   if (received.code() != EAGAIN) return finish(call, received.code());
@@ -185,7 +185,7 @@ ipc::sysv::Confirm SysvCalls::confirm(const Notification& call) {
 }
 
 void SysvCalls::finish(const Notification& call, int code) {
-  if (code != 0 && code != ESRCH) listener_.fail(call.id, code);
+  if (code != 0 && code != ESRCH) targets_.fail(call, code);
 }
 
 // --- who waits ---

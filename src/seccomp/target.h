@@ -11,15 +11,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "ipc/queue_inode.h"
+#include "seccomp/foreign_memory.h"
 #include "seccomp/listener.h"
 
 namespace mqueuefs::seccomp {
@@ -36,7 +39,8 @@ struct TargetFile {
 /// Thread rule: the loop's. One for each listener.
 class Targets {
  public:
-  explicit Targets(const Listener& listener) : listener_(listener) {}
+  /// `again` serves a call anew.
+  Targets(control::Reactor& reactor, std::shared_ptr<const Listener> listener, std::function<void(const Notification&)> again);
 
   /// What file() and flags() have found before, while it is certain to hold: closing any descriptor of a queue is
   /// told to its file system before close(2) returns. Null: look. The answer tells whether the task is the one that
@@ -65,23 +69,19 @@ class Targets {
   /// The open file description's flags, O_NONBLOCK among them. EBADF.
   Result<int> flags(const Notification& from, int descriptor);
 
-  /// Reads all of `bytes`. EFAULT.
-  Status read(const Notification& from, uint64_t address, std::span<std::byte> bytes) const;
+  /// Reads all of `bytes`. EFAULT: see fail().
+  Status read(const Notification& from, uint64_t address, std::span<std::byte> bytes);
   template <typename T>
-  Result<T> read_value(const Notification& from, uint64_t address) const {
+  Result<T> read_value(const Notification& from, uint64_t address) {
     T value;
     const Status got = read(from, address, std::as_writable_bytes(std::span(&value, 1)));
     if (!got) return got.error();
     return value;
   }
   /// A string of less than `limit` bytes. EFAULT; ENAMETOOLONG: no end within `limit`.
-  Result<std::string> read_string(const Notification& from, uint64_t address, size_t limit) const;
+  Result<std::string> read_string(const Notification& from, uint64_t address, size_t limit);
 
-  /// One piece of memory to be written.
-  struct Piece {
-    uint64_t address;
-    std::span<const std::byte> bytes;
-  };
+  using Piece = MemoryPiece;
   /// EFAULT: not all of it could be written; ENOENT: the caller has gone, and nothing was; ESTALE: it is another
   /// task than the one that was known by its number.
   Status write(const Notification& from, std::span<const Piece> pieces);
@@ -91,6 +91,10 @@ class Targets {
   Status answer(const Notification& from, int64_t value);
   /// Both.
   Status write_and_answer(const Notification& from, std::span<const Piece> pieces, int64_t value);
+
+  /// The call fails with `error`. If that is EFAULT because its memory takes long to come it does not, but is served anew
+  /// when that is there. False: so it is, or nobody waits for it any more.
+  bool fail(const Notification& from, int error);
 
   /// A signal has interrupted a call of the task.
   void note_interrupted(pid_t task);
@@ -109,6 +113,8 @@ class Targets {
     std::array<Remembered, 4> files;
     size_t next = 0;
     std::optional<int64_t> interrupted_ns;  // by the monotonic clock
+    bool is_trusted = false;
+    int64_t trusted_until_ns = 0;  // then it is asked again
   };
   enum class Presence {
     kAsleep,    // in its system call
@@ -120,9 +126,17 @@ class Targets {
   Result<Known*> known(pid_t task);
   Presence look_at(pid_t task);
   bool was_interrupted(pid_t task) const;
+  bool is_trusted(pid_t task);
+  Status note_held_up(const Notification& from, Status access);
+  void memory_is_back();
 
+  const std::shared_ptr<const Listener> shared_listener_;  // threads may need it a moment longer
   const Listener& listener_;
+  const std::function<void(const Notification&)> again_;
   std::unordered_map<pid_t, Known> known_;
+  ForeignMemory memory_;
+  std::optional<uint64_t> held_up_;      // the call whose memory was EBUSY last
+  std::vector<Notification> to_come_;  // those that wait for it
 };
 
 }  // namespace mqueuefs::seccomp

@@ -28,6 +28,7 @@
 #include "seccomp/listener.h"
 #include "support/child.h"
 #include "support/expect.h"
+#include "support/stalling_file.h"
 #include "support/wait.h"
 
 namespace mqueuefs::test {
@@ -35,6 +36,7 @@ namespace {
 
 constexpr size_t kArenaBytes = 64 * 1024;
 constexpr int kPage = 4096;
+constexpr uid_t kNobody = 65534;
 
 // Of this process and its children, from now on.
 UniqueFd become_a_target() {
@@ -174,6 +176,8 @@ TEST_F(Hostile, RandomCallsFromRacingThreadsEndNobodyElse) {
         action.sa_handler = [](int) {};
         action.sa_flags = chosen % 2 != 0 ? SA_RESTART : 0;
         sigaction(SIGALRM, &action, nullptr);
+        // Whose memory the daemon does not touch on its loop.
+        if (chosen % 3 == 0 && setresuid(kNobody, kNobody, kNobody) != 0) _exit(1);
         const itimerval often{{0, 997}, {0, 997}};
         setitimer(ITIMER_REAL, &often, nullptr);
         Fuzzer(chosen).run(400);
@@ -186,6 +190,67 @@ TEST_F(Hostile, RandomCallsFromRacingThreadsEndNobodyElse) {
     honest.join();
     EXPECT_EQ(0, program({"list"}).status);
     for (const char* name : {"f0", "f1", "f2", "f3", "honest"}) unlink((dir + "/" + name).c_str());
+    ASSERT_OK(umount2(dir.c_str(), 0));
+  });
+}
+
+long raw_send(int queue, const void* message, size_t size) {
+  return syscall(SYS_mq_timedsend, queue, message, size, 1, nullptr);
+}
+long raw_receive(int queue, void* buffer, size_t size) {
+  return syscall(SYS_mq_timedreceive, queue, buffer, size, nullptr, nullptr);
+}
+
+// Pages of a FUSE file system of the target's own come when it likes, or never.
+TEST_F(Hostile, MemoryThatNeverComesHoldsNobodyElseUp) {
+  in_private_namespaces([&](const std::string& dir) {
+    ASSERT_EQ(mount_program(dir), 0);
+    StallingFile file(dir + ".stalling");
+    ASSERT_EQ(0, program({"create", "q", "--mode", "0666"}).status);
+    ASSERT_EQ(0, program({"create", "other", "--mode", "0666"}).status);
+
+    const auto as_nobody = [&](const char* queue, const std::function<void(int queue, char* page)>& body) {
+      const UniqueFd listener = become_a_target();
+      ASSERT_OK(listener.get());
+      const UniqueFd memory(open((dir + ".stalling").c_str(), O_RDONLY | O_CLOEXEC));
+      ASSERT_OK(memory.get());
+      auto* const page = static_cast<char*>(
+          mmap(nullptr, kStallingFileSize, PROT_READ | PROT_WRITE, MAP_PRIVATE, memory.get(), 0));
+      ASSERT_NE(MAP_FAILED, page);
+      ASSERT_OK(setresuid(kNobody, kNobody, kNobody));
+      const int fd = static_cast<int>(syscall(SYS_mq_open, queue, O_RDWR, 0, nullptr));
+      ASSERT_OK(fd);
+      body(fd, page);
+    };
+    Companion sender([&] {
+      as_nobody("q", [](int queue, char* page) { EXPECT_ERRNO(EFAULT, static_cast<int>(raw_send(queue, page, 64))); });
+    });
+    ASSERT_TRUE(file.wait_for_a_reader());
+    ASSERT_EQ(0, program({"send", "other", "it stays"}).status);
+    Companion receiver([&] {
+      as_nobody("other", [](int queue, char* page) {
+        EXPECT_ERRNO(EFAULT, static_cast<int>(raw_receive(queue, page, kStallingFileSize * 2)));
+      });
+    });
+
+    // Others are served, the same user's among them.
+    Companion honest([&] {
+      as_nobody("q", [](int queue, char*) {
+        char buffer[8192];
+        for (unsigned i = 0; i < 200; ++i) {
+          ASSERT_EQ(0, raw_send(queue, &i, sizeof i));
+          ASSERT_EQ(static_cast<long>(sizeof i), raw_receive(queue, buffer, sizeof buffer));
+          ASSERT_EQ(0, memcmp(buffer, &i, sizeof i));
+        }
+      });
+    });
+    honest.join();
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(0, program({"list"}).status);
+    file.fail();
+    sender.join();
+    receiver.join();
+    EXPECT_EQ("it stays\n", output({"receive", "other"}));
+    EXPECT_EQ(0, program({"send", "q", "after"}).status);
     ASSERT_OK(umount2(dir.c_str(), 0));
   });
 }
