@@ -6,6 +6,8 @@
 
 #include <atomic>
 
+#include "client/start_daemon.h"
+
 namespace mqueuefs::client {
 
 Result<Connection*> SleepLease::prepare(Result<Connection*> connection) {
@@ -22,9 +24,14 @@ int errno_without_daemon(int code) {
   if (code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS) return code;
   static constinit std::atomic<bool> said{false};
   if (!said.exchange(true)) {
-    char text[200];
-    const int length = snprintf(text, sizeof text, "mqueuefs: no message queues: no daemon answers, and none could be started: %s\n",
-                                strerrordesc_np(code) != nullptr ? strerrordesc_np(code) : "unknown error");
+    char text[400];
+    const char* const words = words_of_failed_daemon();
+    const char* const meaning = strerrordesc_np(code);
+    const int length = snprintf(text, sizeof text, "mqueuefs: no message queues: no daemon answers, and %s%s\n",
+                                words != nullptr ? "a new one " : "none could be started: ",
+                                words != nullptr     ? words
+                                : meaning != nullptr ? meaning
+                                                     : "unknown error");
     if (write(STDERR_FILENO, text, static_cast<size_t>(length)) < 0) {
       // Nothing is left to tell it to.
     }

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 
@@ -66,6 +67,18 @@ void copy_environment(char** room) {
   *room = nullptr;
 }
 
+// The first one's: those of later attempts will be the same.
+char words[256];
+constinit std::atomic<int> words_state{0};  // 1: being written; 2: written
+
+void note_words(const char* said, size_t length) {
+  int none = 0;
+  if (length == 0 || !words_state.compare_exchange_strong(none, 1)) return;
+  if (said[length - 1] == '\n') --length;
+  snprintf(words, sizeof words, "%.*s", static_cast<int>(length), said);
+  words_state.store(2, std::memory_order_release);
+}
+
 // Reads what the daemon says: a line that starts with "ready" or else the reason why not.
 Status wait_until_ready(int ready) {
   char said[1024];
@@ -85,11 +98,13 @@ Status wait_until_ready(int ready) {
   }
   said[length] = '\0';
   if (strncmp(said, "ready", 5) == 0) return {};
-  if (length > 0) dprintf(STDERR_FILENO, "mqueuefs: daemon %s%s", said, said[length - 1] == '\n' ? "" : "\n");
+  note_words(said, length);
   return Error{ECHILD, "the daemon did not start"};
 }
 
 }  // namespace
+
+const char* words_of_failed_daemon() { return words_state.load(std::memory_order_acquire) == 2 ? words : nullptr; }
 
 Status start_daemon(const char* program) {
   int ends[2];
