@@ -43,11 +43,12 @@ constexpr int64_t kNsPerSecond = 1'000'000'000;
 // Between two looks the other side must be able to work with the line of the state in its own cache.
 constexpr uint32_t kPausesPerLook = 8;
 constexpr uint32_t kMostSpinRounds = 512;
-// A mapping that has learnt not to look tries it again after so many waits, and ever more while it stays useless: each try
-// takes longer than it takes to wake the other.
+// A mapping that has learnt not to look tries it again after so many waits, and ever more while it stays useless. Such a
+// try takes longer than it takes to wake somebody on another processor (some 50 us in a virtual machine): if both sides
+// have learnt to sleep a shorter one never finds the other awake.
 constexpr uint32_t kFirstRetry = 16;
-constexpr uint32_t kLastRetry = 2048;
-constexpr uint32_t kTrySpinRounds = 128;
+constexpr uint32_t kLastRetry = 1024;
+constexpr uint32_t kTrySpinRounds = 512;
 constexpr uint32_t kLeastSpinRounds = 32;
 
 void pause() {
