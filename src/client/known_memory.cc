@@ -17,6 +17,7 @@ constinit std::atomic<uint64_t> known_pages[kEntries];
 // In its upper bits, which numbers of pages don't reach (57 bits of address): a step for each time that all was forgotten.
 constinit std::atomic<uint64_t> generation_now{0};
 constexpr uint64_t kGenerationStep = uint64_t{1} << 47;
+constexpr uintptr_t kEndOfPages = uintptr_t{1} << 45;
 
 constexpr uint64_t kReadable = 2;
 constexpr uint64_t kWritable = 3;
@@ -26,7 +27,8 @@ MQUEUEFS_HOT bool is_good(uintptr_t first, size_t size, uint64_t how) {
   const uintptr_t page = first >> kPageBits;
   const uint64_t found = known_pages[page % kEntries].load(std::memory_order_relaxed);
   const uint64_t wanted = generation_now.load(std::memory_order_relaxed) | page << 2 | kWritable;
-  return (first & kPageMask) + size <= kPageMask + 1 && size <= kPageMask + 1 && (found | (kWritable ^ how)) == wanted;
+  return (first & kPageMask) + size <= kPageMask + 1 && size <= kPageMask + 1 && (found | (kWritable ^ how)) == wanted &&
+         page < kEndOfPages;
 }
 
 template <typename Ask>
@@ -40,7 +42,7 @@ MQUEUEFS_COLD bool find_out(uintptr_t first, size_t size, uint64_t how, Ask ask)
       const uint64_t generation = generation_now.load();
       if (!ask(at)) return false;
       const uintptr_t page = at >> kPageBits;
-      known_pages[page % kEntries].store(generation | page << 2 | how, std::memory_order_relaxed);
+      if (page < kEndOfPages) known_pages[page % kEntries].store(generation | page << 2 | how, std::memory_order_relaxed);
     }
     if ((at | kPageMask) >= last) return true;
   }

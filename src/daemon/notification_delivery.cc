@@ -110,7 +110,9 @@ class ConnectionTarget final : public ipc::NotificationTarget {
 // a lock, for as long as a hostile process likes. A read of one byte is refused, since it gives words of eight; but first
 // it sees that there is nothing any more (fs/proc/task_mmu.c:pagemap_read).
 ExecDetector::ExecDetector(pid_t process) {
-  if (auto file = open_proc(process, "pagemap")) file_ = std::move(*file);
+  auto file = open_proc(process, "pagemap");
+  char byte;
+  if (file && pread(file->get(), &byte, 1, 0) < 0 && errno == EINVAL) file_ = std::move(*file);
 }
 
 bool ExecDetector::has_executed() const {

@@ -6,6 +6,8 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "daemon/notification_delivery.h"
 #include "daemon/tasks.h"
@@ -15,7 +17,7 @@ namespace mqueuefs::daemon {
 /// Thread rule: the loop's.
 class ProcessLife {
  public:
-  explicit ProcessLife(pid_t process) : process_(process), exec_(process) {}
+  explicit ProcessLife(pid_t process) : process_(process), exec_(std::in_place, process) {}
   ProcessLife(const ProcessLife&) = delete;
   ProcessLife& operator=(const ProcessLife&) = delete;
 
@@ -33,12 +35,18 @@ class ProcessLife {
   pid_t process() const { return process_; }
   bool has_ended() const { return ended_; }
   /// One system call.
-  bool has_executed() const { return exec_.has_executed(); }
+  bool has_executed() const { return exec_ && exec_->has_executed(); }
+  /// What it executes after that is not looked for, until somebody asks for it who has reason to think that it has executed:
+  /// of one that is still about it /proc may take as long to open as a hostile process likes.
+  void stop_looking() { exec_.reset(); }
+  void look_again() {
+    if (!exec_) exec_.emplace(process_);
+  }
   bool alive() const { return !has_ended() && !has_executed(); }
 
  private:
   const pid_t process_;
-  const ExecDetector exec_;
+  std::optional<ExecDetector> exec_;
   bool ended_ = false;
   std::unique_ptr<control::ProcessWatch> watch_;
 };

@@ -225,6 +225,7 @@ Status SysvHost::hold(pid_t process, ipc::IpcNamespace& where) {
   if (place != holders_.end()) {
     // What it held elsewhere before it executed another program is no sign of what it holds here.
     if (!place->second.namespaces.contains(where.id())) look_at(place);
+    place->second.life->look_again();
     place->second.namespaces.insert(where.id());
     return {};
   }
@@ -249,9 +250,7 @@ void SysvHost::look_at(Holders::iterator place) {
   if (!place->second.life->has_executed()) return;
   const pid_t process = place->first;
   each_namespace(place->second, [process](ipc::sysv::SysvIpc& ipc) { ipc.process_executed(process); });
-  // If it is gone in truth the watch that is there tells.
-  Holder again{nullptr, place->second.namespaces};
-  if (watch(process, again)) place->second.life = std::move(again.life);
+  place->second.life->stop_looking();
 }
 
 void SysvHost::look_for_executed(ipc::IpcNamespace& where) {

@@ -303,7 +303,11 @@ void Session::mount(const Notification& call) {
   std::string type;
   if ((flags & kOtherMountOperations) == 0 && type_address != 0) {
     // Longer ones are others.
-    if (const auto text = targets_.read_string(call, type_address, 7)) type = *text;
+    if (const auto text = targets_.read_string(call, type_address, 7)) {
+      type = *text;
+    } else if (targets_.is_late(call)) {
+      return void(fail(call, EFAULT));
+    }
   }
   if (type != "mqueue") return void(listener_.let_go_on(call.id));
   MountCall what;

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <climits>
 #include <utility>
 
@@ -24,11 +25,36 @@ namespace {
 using std::chrono::microseconds;
 
 // How long the loop waits: long enough for a page that comes from a disk, and for a thread on a busy machine to get its turn.
-// Who keeps it waiting is waited for less and less.
 constexpr microseconds kMostPatience{10'000};
-constexpr microseconds kLeastPatience{500};
+constexpr microseconds kLeastPatience{1'000};
+// In the long run no more than one part of so many of the loop's time is spent so, for all targets together.
+constexpr int kShare = 20;
+// What it takes if nothing has to be waited for.
+constexpr microseconds kUsual{200};
+
+// Of the loop's thread.
+class Allowance {
+ public:
+  microseconds patience() {
+    const auto now = std::chrono::steady_clock::now();
+    const auto since = std::chrono::duration_cast<microseconds>(now - last_);
+    last_ = now;
+    left_ = since > kMostPatience * kShare ? kMostPatience : std::min(left_ + since / kShare, kMostPatience);
+    return std::max(left_, kLeastPatience);
+  }
+  void note(microseconds waited) { left_ -= std::min(left_, std::max(waited - kUsual, microseconds(0))); }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+  microseconds left_ = kMostPatience;
+};
+Allowance allowance;
+
 // Each may be kept away by one task.
 constexpr size_t kMostWorkers = 4;
+// Of all, those among them whose listener is gone.
+constexpr int kMostThreads = 256;
+std::atomic<int> threads{0};
 constexpr size_t kStackBytes = 256 * 1024;
 
 // Without a mutex, which whoever is woken would have to wait for again: there are two, and one has the turn.
@@ -102,7 +128,8 @@ struct ForeignMemory::Worker {
     for (;;) {
       const uint32_t now = turn.load();
       if (now == kEnd) return;
-      if (now != kAsked) {
+      // It may be given up before it is begun.
+      if (now != kAsked && now != kGivenUp) {
         sleep_while(turn, now, microseconds::max());
         continue;
       }
@@ -131,7 +158,7 @@ struct ForeignMemory::Worker {
 };
 
 ForeignMemory::ForeignMemory(control::Reactor& reactor, std::function<void()> back)
-    : reactor_(reactor), back_(std::move(back)), patience_(kMostPatience) {}
+    : reactor_(reactor), back_(std::move(back)) {}
 
 // Nobody can be waited for here: who is away ends when he is back.
 ForeignMemory::~ForeignMemory() {
@@ -171,12 +198,11 @@ Status ForeignMemory::run(pid_t task, std::function<Status()> job) {
   worker->job = std::move(job);
   worker->turn.store(Worker::kAsked);
   wake(worker->turn);
-  if (worker->wait(patience_)) {
-    patience_ = std::min(patience_ + kLeastPatience, kMostPatience);
-    return worker->result;
-  }
+  const auto begun = std::chrono::steady_clock::now();
+  const bool is_done = worker->wait(allowance.patience());
+  allowance.note(std::chrono::duration_cast<microseconds>(std::chrono::steady_clock::now() - begun));
+  if (is_done) return worker->result;
   worker->task = task;
-  patience_ = std::max(patience_ / 2, kLeastPatience);
   return Error{EBUSY, "memory"};
 }
 
@@ -184,7 +210,7 @@ std::shared_ptr<ForeignMemory::Worker> ForeignMemory::idle_worker() {
   for (const auto& worker : workers_) {
     if (worker->task == 0) return worker;
   }
-  if (workers_.size() >= kMostWorkers) return nullptr;
+  if (workers_.size() >= kMostWorkers || threads.load() >= kMostThreads) return nullptr;
   if (bell_ == nullptr) {
     auto bell = std::make_shared<Bell>();
     auto watch = bell->fd ? reactor_.watch(bell->fd.get(), EPOLLIN, [this](uint32_t) { collect(); })
@@ -210,12 +236,14 @@ std::shared_ptr<ForeignMemory::Worker> ForeignMemory::idle_worker() {
       [](void* given) -> void* {
         const std::unique_ptr<std::shared_ptr<Worker>> own(static_cast<std::shared_ptr<Worker>*>(given));
         (*own)->work();
+        threads.fetch_sub(1);
         return nullptr;
       },
       passed.get());
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (failed != 0) return nullptr;
+  threads.fetch_add(1);
   static_cast<void>(passed.release());
   workers_.push_back(worker);
   return worker;

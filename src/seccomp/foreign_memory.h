@@ -1,14 +1,13 @@
 // The memory of another task.
 //
 // process_vm_readv(2) and process_vm_writev(2) fault pages in as the task itself would. Behind a page may be a file system
-// whose server never answers (FUSE, mounted by an ordinary user in his user namespace), and then the call does not return, and no
-// signal but a fatal one ends it. So nobody's memory but that of who could harm us anyway is touched on the loop: a
-// thread does it, for which the loop waits a moment. One that is not back by then is left to itself, and tells when it is.
+// whose server never answers (FUSE, mounted by an ordinary user in his user namespace), and then the call does not return,
+// whatever signal comes. So nobody's memory but that of who could harm us anyway is touched on the loop: a thread does it,
+// for which the loop waits a moment. One that is not back by then is left to itself, and tells when it is.
 #pragma once
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -62,7 +61,6 @@ class ForeignMemory {
   std::shared_ptr<Bell> bell_;
   std::unique_ptr<control::Watch> watch_;
   std::vector<std::shared_ptr<Worker>> workers_;
-  std::chrono::microseconds patience_;
 };
 
 }  // namespace mqueuefs::seccomp

@@ -263,9 +263,14 @@ bool SysvCalls::is_over(Call which, const Notification& call) {
     if (position->stack >= before.stack) interrupted_.erase(earlier);
     return false;
   }
-  interrupted_.erase(earlier);
   const bool is_message_call = which == Call::kMsgSend || which == Call::kMsgReceive;
-  switch (interrupted(targets_, call, *position)) {
+  const Interrupted how = interrupted(targets_, call, *position);
+  if (targets_.is_late(call)) {
+    finish(call, EFAULT);
+    return true;
+  }
+  interrupted_.erase(earlier);
+  switch (how) {
     case Interrupted::kRestarted:
       break;
     case Interrupted::kMadeAnew:

@@ -1,6 +1,7 @@
 #include "seccomp/target.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +71,11 @@ bool Targets::was_interrupted(pid_t task) const {
   return at != known_.end() && at->second.interrupted_ns && now_ns() - *at->second.interrupted_ns < kLately_ns;
 }
 
-Targets::Presence Targets::look_at(pid_t task) {
-  const auto at = known_.find(task);
+// Only of a task that waits for us: what /proc has of one that is just executing another program may take as long to read
+// as a descriptor that is closed by that takes to close.
+Targets::Presence Targets::look_at(const Notification& from) {
+  if (!listener_.is_valid(from.id)) return Presence::kGone;
+  const auto at = known_.find(from.task);
   if (at == known_.end() || !at->second.state) return Presence::kUnknown;
   char text[16] = {};
   if (pread(at->second.state.get(), text, sizeof text - 1, 0) <= 0)
@@ -80,7 +84,7 @@ Targets::Presence Targets::look_at(pid_t task) {
 }
 
 Status Targets::meet(const Notification& from) {
-  if (look_at(from.task) == Presence::kStranger) forget(from.task);
+  if (look_at(from) == Presence::kStranger) forget(from.task);
   const auto task = known(from.task);
   return task ? Status() : Status(task.error());
 }
@@ -170,7 +174,8 @@ Result<int> Targets::flags(const Notification& from, int descriptor) {
   return static_cast<int>(*flags);
 }
 
-// Root, and who we are: all of its users are that.
+// Who could harm us in simpler ways: all of its users are who we are, and if that is root it may trace others in our user
+// namespace (the root of a container may not).
 bool Targets::is_trusted(pid_t task) {
   const auto at = known(task);
   if (!at) return false;
@@ -184,17 +189,27 @@ bool Targets::is_trusted(pid_t task) {
   const char* field = strstr(text, "\nUid:");
   unsigned uids[4];
   if (field == nullptr || sscanf(field, "\nUid: %u %u %u %u", &uids[0], &uids[1], &uids[2], &uids[3]) != 4) return false;
-  return (*at)->is_trusted = std::ranges::all_of(uids, [](unsigned uid) { return uid == 0 || uid == geteuid(); });
+  const uid_t own = geteuid();
+  if (!std::ranges::all_of(uids, [own](unsigned uid) { return uid == own; })) return false;
+  if (own == 0) {
+    constexpr uint64_t kEnough = uint64_t{1} << CAP_SYS_ADMIN | uint64_t{1} << CAP_SYS_PTRACE;
+    const char* const capabilities = strstr(text, "\nCapEff:");
+    if (capabilities == nullptr || (strtoull(capabilities + 8, nullptr, 16) & kEnough) == 0) return false;
+  }
+  struct stat its {}, ours {};
+  return (*at)->is_trusted = fstatat((*at)->directory.get(), "ns/user", &its, 0) == 0 &&
+                             stat("/proc/self/ns/user", &ours) == 0 && its.st_ino == ours.st_ino &&
+                             its.st_dev == ours.st_dev;
 }
 
 Status Targets::note_held_up(const Notification& from, Status access) {
-  held_up_.reset();
   if (access.code() != EBUSY) return access;
   held_up_ = from.id;
   return Error{EFAULT, "memory"};
 }
 
 Status Targets::read(const Notification& from, uint64_t address, std::span<std::byte> bytes) {
+  held_up_.reset();
   if (bytes.empty()) return {};
   if (is_trusted(from.task)) return read_memory(from.task, address, bytes);
   return note_held_up(from, memory_.read(from.task, address, bytes));
@@ -203,6 +218,8 @@ Status Targets::read(const Notification& from, uint64_t address, std::span<std::
 bool Targets::fail(const Notification& from, int error) {
   if (error != EFAULT || held_up_ != from.id) return listener_.fail(from.id, error);
   held_up_.reset();
+  // A task makes one call at a time: of an earlier one a signal has made an end.
+  std::erase_if(to_come_, [&from](const Notification& earlier) { return earlier.task == from.task; });
   to_come_.push_back(from);
   return false;
 }
@@ -232,16 +249,17 @@ Result<std::string> Targets::read_string(const Notification& from, uint64_t addr
 
 Status Targets::write(const Notification& from, std::span<const Piece> pieces) {
   // Whose number it is: the caller's still, while he waits.
-  const Presence presence = look_at(from.task);
+  held_up_.reset();
+  const Presence presence = look_at(from);
   if (presence == Presence::kStranger) return Error{ESTALE, "task"};
-  if (presence != Presence::kAsleep && !listener_.is_valid(from.id)) return Error{ENOENT, "notification"};
+  if (presence == Presence::kGone) return Error{ENOENT, "notification"};
   if (is_trusted(from.task)) return write_memory(from.task, pieces);
   const auto is_there = [listener = shared_listener_, id = from.id] { return listener->is_valid(id); };
   return note_held_up(from, memory_.write(from.task, pieces, is_there));
 }
 
 Status Targets::answer(const Notification& from, int64_t value) {
-  const Presence presence = look_at(from.task);
+  const Presence presence = look_at(from);
   if (presence == Presence::kStranger) return Error{ESTALE, "task"};
   // Being sure costs more than all the rest. A task that was never interrupted, and sleeps, will hardly be so in the next
   // microsecond.

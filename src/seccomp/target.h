@@ -49,7 +49,7 @@ class Targets {
   void remember(const Notification& from, int descriptor, const TargetFile& file,
                 const std::shared_ptr<ipc::QueueInode>& queue);
   /// The task that is known by the caller's number has ended: this is another.
-  bool is_stranger(const Notification& from) { return look_at(from.task) == Presence::kStranger; }
+  bool is_stranger(const Notification& from) { return look_at(from) == Presence::kStranger; }
   /// From now on answer() and write() know this very task. ESRCH: it is gone.
   Status meet(const Notification& from);
   /// Where in its program the caller is: asleep in the call.
@@ -96,6 +96,9 @@ class Targets {
   /// when that is there. False: so it is, or nobody waits for it any more.
   bool fail(const Notification& from, int error);
 
+  /// What read() or write() of this call said last was that.
+  bool is_late(const Notification& from) const { return held_up_ == from.id; }
+
   /// A signal has interrupted a call of the task.
   void note_interrupted(pid_t task);
 
@@ -120,11 +123,12 @@ class Targets {
     kAsleep,    // in its system call
     kAwake,     // on its way there, or back
     kStranger,  // the task that was known by this number has ended
+    kGone,      // nobody waits for the call any more
     kUnknown,   // we may not look
   };
   /// Descriptors that are of this very task for ever, whatever its number comes to mean. ESRCH.
   Result<Known*> known(pid_t task);
-  Presence look_at(pid_t task);
+  Presence look_at(const Notification& from);
   bool was_interrupted(pid_t task) const;
   bool is_trusted(pid_t task);
   Status note_held_up(const Notification& from, Status access);
