@@ -27,7 +27,8 @@ using std::chrono::microseconds;
 // How long the loop waits: long enough for a page that comes from a disk, and for a thread on a busy machine to get its turn.
 constexpr microseconds kMostPatience{10'000};
 constexpr microseconds kLeastPatience{1'000};
-// In the long run no more than one part of so many of the loop's time is spent so, for all targets together.
+// In the long run no more than one part of so many of the loop's time is spent so, for all targets together, but for the
+// least.
 constexpr int kShare = 20;
 // What it takes if nothing has to be waited for.
 constexpr microseconds kUsual{200};
@@ -37,9 +38,11 @@ class Allowance {
  public:
   microseconds patience() {
     const auto now = std::chrono::steady_clock::now();
-    const auto since = std::chrono::duration_cast<microseconds>(now - last_);
-    last_ = now;
-    left_ = since > kMostPatience * kShare ? kMostPatience : std::min(left_ + since / kShare, kMostPatience);
+    const auto earned = std::chrono::duration_cast<microseconds>(now - last_) / kShare;
+    if (earned.count() > 0) {
+      left_ = std::min(left_ + std::min(earned, kMostPatience), kMostPatience);
+      last_ = now;
+    }
     return std::max(left_, kLeastPatience);
   }
   void note(microseconds waited) { left_ -= std::min(left_, std::max(waited - kUsual, microseconds(0))); }
