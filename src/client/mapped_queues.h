@@ -1,10 +1,10 @@
 // Which descriptors of this process are queues that it has mapped, and who is using them just now.
 //
-// A descriptor number leads to a mapping by one look at a table, and a thread remembers where. Nothing but the interposed close(2) and its kin tell
-// that a number has become another file's (mqueuefs(5) names what they miss). A mapping is given back when the last
-// descriptor of its queue in this process is closed and no thread is at work in it: a thread says in `using_now` which
-// mapping it is about to use and then looks at the table again; who gives one back takes it out of the table, has all
-// threads pass a barrier (membarrier(2)), and then looks at what they use.
+// A descriptor number leads to a mapping by one look at a table, and a thread remembers where. Nothing but the
+// interposed close(2) and its kin tell that a number has become another file's (mqueuefs(5) names what they miss). A
+// mapping is given back when the last descriptor of its queue in this process is closed and no thread is at work in
+// it: a thread says in `using_now` which mapping it is about to use and then looks at the table again; who gives one
+// back takes it out of the table, has all threads pass a barrier (membarrier(2)), and then looks at what they use.
 //
 // All of this is in memory that is empty in a forked child (MADV_WIPEONFORK), and segments are not mapped there at all
 // (MADV_DONTFORK): a child is another process, and maps what it uses anew.

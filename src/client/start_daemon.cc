@@ -74,7 +74,7 @@ constinit std::atomic<int> words_state{0};  // 1: being written; 2: written
 void note_words(const char* said, size_t length) {
   int none = 0;
   if (length == 0 || !words_state.compare_exchange_strong(none, 1)) return;
-  if (said[length - 1] == '\n') --length;
+  if (const void* const end = memchr(said, '\n', length)) length = static_cast<size_t>(static_cast<const char*>(end) - said);
   snprintf(words, sizeof words, "%.*s", static_cast<int>(length), said);
   words_state.store(2, std::memory_order_release);
 }

@@ -78,7 +78,7 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
               }
               return target(caller, name, Access::kRestore);
             }),
-      seccomp_(loop, *this, tasks_, budget_, children_, mounts_, server_.announcements(),
+      seccomp_(loop, *this, tasks_, budget_, children_, mounts_, authority_, server_.announcements(),
                [this] { look_for_idleness(); }),
       oci_(loop, [this](const control::Caller& caller, const seccomp::OciState& state, UniqueFd container) {
         serve_container(caller, state, std::move(container));

@@ -20,6 +20,11 @@ constexpr size_t kMostChildren = 64;  // at work at a time; beyond that si_pid i
 constexpr uint32_t kWokenUp = 1;  // NOTIFY_WOKENUP
 constexpr uint32_t kRemoved = 2;  // NOTIFY_REMOVED
 
+bool is_of_no_memory(int file) {
+  char byte;
+  return pread(file, &byte, 1, 0) == 0;
+}
+
 // ESRCH: it has ended; EPERM: a daemon of an ordinary user can't signal others. Nobody is left to tell.
 bool send_signal(int pidfd, const siginfo_t& info) {
   siginfo_t copy = info;
@@ -108,17 +113,17 @@ class ConnectionTarget final : public ipc::NotificationTarget {
 
 // Of what /proc has of a memory this one tells whether it is gone without looking into it: that might wait for a page, or
 // a lock, for as long as a hostile process likes. A read of one byte is refused, since it gives words of eight; but first
-// it sees that there is nothing any more (fs/proc/task_mmu.c:pagemap_read).
+// it sees that there is nothing any more (fs/proc/task_mmu.c:pagemap_read). A kernel without it has `maps`, which does look.
 ExecDetector::ExecDetector(pid_t process) {
-  auto file = open_proc(process, "pagemap");
-  char byte;
-  if (file && pread(file->get(), &byte, 1, 0) < 0 && errno == EINVAL) file_ = std::move(*file);
+  for (const char* name : {"pagemap", "maps"}) {
+    auto file = open_proc(process, name);
+    if (!file || is_of_no_memory(file->get())) continue;
+    file_ = std::move(*file);
+    return;
+  }
 }
 
-bool ExecDetector::has_executed() const {
-  char byte;
-  return file_ && pread(file_.get(), &byte, 1, 0) == 0;
-}
+bool ExecDetector::has_executed() const { return file_ && is_of_no_memory(file_.get()); }
 
 std::unique_ptr<ipc::NotificationTarget> make_signal_target(Tasks& tasks, ChildTasks& children, pid_t process,
                                                             int signo, uint64_t value) {

@@ -53,14 +53,15 @@ class NetlinkTarget final : public ipc::NotificationTarget {
 }  // namespace
 
 SeccompFront::SeccompFront(control::Reactor& reactor, control::Host& host, Tasks& tasks, ipc::MemoryBudget& budget,
-                           ChildTasks& children, Mounts& mounts, control::Announcements& announcements,
-                           std::function<void()> changed)
+                           ChildTasks& children, Mounts& mounts, const Authority& authority,
+                           control::Announcements& announcements, std::function<void()> changed)
     : reactor_(reactor),
       host_(host),
       tasks_(tasks),
       budget_(budget),
       children_(children),
       mounts_(mounts),
+      authority_(authority),
       announcements_(announcements),
       changed_(std::move(changed)) {}
 
@@ -84,6 +85,11 @@ Status SeccompFront::serve(UniqueFd listener, std::string namespace_name) {
 uid_t SeccompFront::uid_of(ipc::TaskId task) {
   const auto identity = read_identity(task);
   return identity ? identity->uids[0] : kOverflowId;
+}
+
+bool SeccompFront::is_administrator(ipc::TaskId task) {
+  const auto caller = caller_of(task);
+  return caller && authority_.is_administrator(*caller);
 }
 
 Result<control::Caller> SeccompFront::caller_of(ipc::TaskId task) {

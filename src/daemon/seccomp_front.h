@@ -16,6 +16,7 @@
 
 #include "control/host.h"
 #include "control/reactor.h"
+#include "daemon/authority.h"
 #include "daemon/child_task.h"
 #include "daemon/helper_work.h"
 #include "daemon/mounts.h"
@@ -35,7 +36,7 @@ class SeccompFront final : public seccomp::Host {
  public:
   /// `changed` is called, from the loop, after a session has ended.
   SeccompFront(control::Reactor& reactor, control::Host& host, Tasks& tasks, ipc::MemoryBudget& budget,
-               ChildTasks& children, Mounts& mounts, control::Announcements& announcements,
+               ChildTasks& children, Mounts& mounts, const Authority& authority, control::Announcements& announcements,
                std::function<void()> changed);
   ~SeccompFront() override;
 
@@ -47,6 +48,7 @@ class SeccompFront final : public seccomp::Host {
   ipc::TaskInfo& tasks() override { return tasks_; }
   ipc::MemoryBudget& budget() override { return budget_; }
   uid_t uid_of(ipc::TaskId task) override;
+  bool is_administrator(ipc::TaskId task) override;
   Result<control::Caller> caller_of(ipc::TaskId task) override;
   control::SysvHost& sysv() override { return host_.sysv(); }
   std::shared_ptr<ipc::QueueInode> find_queue(uint32_t device_major, uint32_t device_minor, uint64_t inode) override {
@@ -104,6 +106,7 @@ class SeccompFront final : public seccomp::Host {
   ipc::MemoryBudget& budget_;
   ChildTasks& children_;
   Mounts& mounts_;
+  const Authority& authority_;
   control::Announcements& announcements_;
   const std::function<void()> changed_;
   std::list<std::shared_ptr<seccomp::Session>> sessions_;

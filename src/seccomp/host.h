@@ -61,6 +61,9 @@ class Host {
   /// The real uid of the task's process, as numbered here; 65534 if it is gone.
   virtual uid_t uid_of(ipc::TaskId task) = 0;
 
+  /// Whether the task could do with this daemon, and with those that it serves, what it likes. Some looks at /proc.
+  virtual bool is_administrator(ipc::TaskId task) = 0;
+
   /// Process, effective user and group of the task, as they are now. ESRCH and the like: it is gone.
   virtual Result<control::Caller> caller_of(ipc::TaskId task) = 0;
   virtual control::SysvHost& sysv() = 0;

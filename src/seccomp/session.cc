@@ -21,7 +21,7 @@ Session::Session(control::Reactor& reactor, Host& host, UniqueFd listener, std::
       host_(host),
       shared_listener_(std::make_shared<Listener>(std::move(listener))),
       listener_(*shared_listener_),
-      targets_(reactor_, shared_listener_, [this](const Notification& call) { serve(call); }),
+      targets_(reactor_, host_, shared_listener_, [this](const Notification& call) { serve(call); }),
       namespace_name_(std::move(namespace_name)),
       sysv_(std::make_shared<SysvCalls>(reactor_, host_, listener_, targets_, namespace_name_)),
       ended_(std::move(ended)) {

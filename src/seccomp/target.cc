@@ -1,7 +1,6 @@
 #include "seccomp/target.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,9 +42,13 @@ Result<uint64_t> info(int task_directory, int descriptor, const char* key, int b
 
 }  // namespace
 
-Targets::Targets(control::Reactor& reactor, std::shared_ptr<const Listener> listener,
+Targets::Targets(control::Reactor& reactor, Host& host, std::shared_ptr<const Listener> listener,
                  std::function<void(const Notification&)> again)
-    : shared_listener_(std::move(listener)), listener_(*shared_listener_), again_(std::move(again)), memory_(reactor, [this] { memory_is_back(); }) {}
+    : host_(host),
+      shared_listener_(std::move(listener)),
+      listener_(*shared_listener_),
+      again_(std::move(again)),
+      memory_(reactor, [this] { memory_is_back(); }) {}
 
 Result<Targets::Known*> Targets::known(pid_t task) {
   const auto found = known_.find(task);
@@ -174,32 +177,15 @@ Result<int> Targets::flags(const Notification& from, int descriptor) {
   return static_cast<int>(*flags);
 }
 
-// Who could harm us in simpler ways: all of its users are who we are, and if that is root it may trace others in our user
-// namespace (the root of a container may not).
 bool Targets::is_trusted(pid_t task) {
   const auto at = known(task);
   if (!at) return false;
   const int64_t now = now_ns();
-  if (now < (*at)->trusted_until_ns) return (*at)->is_trusted;
-  (*at)->trusted_until_ns = now + kTrusted_ns;
-  (*at)->is_trusted = false;
-  const UniqueFd file(openat((*at)->directory.get(), "status", O_RDONLY | O_CLOEXEC));
-  char text[2048] = {};
-  if (!file || ::read(file.get(), text, sizeof text - 1) <= 0) return false;
-  const char* field = strstr(text, "\nUid:");
-  unsigned uids[4];
-  if (field == nullptr || sscanf(field, "\nUid: %u %u %u %u", &uids[0], &uids[1], &uids[2], &uids[3]) != 4) return false;
-  const uid_t own = geteuid();
-  if (!std::ranges::all_of(uids, [own](unsigned uid) { return uid == own; })) return false;
-  if (own == 0) {
-    constexpr uint64_t kEnough = uint64_t{1} << CAP_SYS_ADMIN | uint64_t{1} << CAP_SYS_PTRACE;
-    const char* const capabilities = strstr(text, "\nCapEff:");
-    if (capabilities == nullptr || (strtoull(capabilities + 8, nullptr, 16) & kEnough) == 0) return false;
+  if (now >= (*at)->trusted_until_ns) {
+    (*at)->trusted_until_ns = now + kTrusted_ns;
+    (*at)->is_trusted = host_.is_administrator(task);
   }
-  struct stat its {}, ours {};
-  return (*at)->is_trusted = fstatat((*at)->directory.get(), "ns/user", &its, 0) == 0 &&
-                             stat("/proc/self/ns/user", &ours) == 0 && its.st_ino == ours.st_ino &&
-                             its.st_dev == ours.st_dev;
+  return (*at)->is_trusted;
 }
 
 Status Targets::note_held_up(const Notification& from, Status access) {
@@ -261,6 +247,10 @@ Status Targets::write(const Notification& from, std::span<const Piece> pieces) {
 Status Targets::answer(const Notification& from, int64_t value) {
   const Presence presence = look_at(from);
   if (presence == Presence::kStranger) return Error{ESTALE, "task"};
+  if (presence == Presence::kGone) {
+    note_interrupted(from.task);
+    return Error{ENOENT, "notification"};
+  }
   // Being sure costs more than all the rest. A task that was never interrupted, and sleeps, will hardly be so in the next
   // microsecond.
   const bool is_sure = presence != Presence::kAsleep || was_interrupted(from.task)

@@ -2,8 +2,8 @@
 //
 // Everything found here was written by the target, or by a thread that shares its memory and changes it between
 // two looks: it is read once and the copy is used. The task may have ended, and its number be another's: what was
-// *read* is proved by an answer that is accepted afterwards (Listener::answer); what is *written* goes through a
-// file that belongs to the memory it had while the notification was valid.
+// *read* is proved by an answer that is accepted afterwards (Listener::answer); before something is *written* the notification
+// is looked at once more.
 #pragma once
 
 #include <sys/types.h>
@@ -23,6 +23,7 @@
 #include "base/unique_fd.h"
 #include "ipc/queue_inode.h"
 #include "seccomp/foreign_memory.h"
+#include "seccomp/host.h"
 #include "seccomp/listener.h"
 
 namespace mqueuefs::seccomp {
@@ -40,7 +41,8 @@ struct TargetFile {
 class Targets {
  public:
   /// `again` serves a call anew.
-  Targets(control::Reactor& reactor, std::shared_ptr<const Listener> listener, std::function<void(const Notification&)> again);
+  Targets(control::Reactor& reactor, Host& host, std::shared_ptr<const Listener> listener,
+          std::function<void(const Notification&)> again);
 
   /// What file() and flags() have found before, while it is certain to hold: closing any descriptor of a queue is
   /// told to its file system before close(2) returns. Null: look. The answer tells whether the task is the one that
@@ -130,10 +132,12 @@ class Targets {
   Result<Known*> known(pid_t task);
   Presence look_at(const Notification& from);
   bool was_interrupted(pid_t task) const;
+  /// Who could harm the daemon in simpler ways than by memory that never comes.
   bool is_trusted(pid_t task);
   Status note_held_up(const Notification& from, Status access);
   void memory_is_back();
 
+  Host& host_;
   const std::shared_ptr<const Listener> shared_listener_;  // threads may need it a moment longer
   const Listener& listener_;
   const std::function<void(const Notification&)> again_;
