@@ -1,5 +1,7 @@
 #include "integration/program_fixture.h"
 
+#include <fcntl.h>
+#include <mqueuefs/mqueuefs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -93,6 +95,16 @@ int ProgramTest::mount_program(const std::string& dir, const std::string& option
   if (result.status == 0) watch_fuse_mount(dir);
   EXPECT_EQ(result.stderr_text, "");
   return result.status;
+}
+
+int ProgramTest::mapped_queue(const char* name, long maxmsg, long msgsize) {
+  mq_attr attributes{};
+  attributes.mq_maxmsg = maxmsg;
+  attributes.mq_msgsize = msgsize;
+  const int queue = mqueuefs_open(name, O_CREAT | O_RDWR, 0600, &attributes);
+  EXPECT_OK(queue);
+  EXPECT_OK(mqueuefs_map(queue));
+  return queue;
 }
 
 int ProgramTest::send(int queue, std::string_view message, unsigned priority) {

@@ -31,6 +31,9 @@ class ProgramTest : public ::testing::Test {
   /// The program as mount(8) calls it: `mount.fuse.mqueuefs none DIR -o OPTIONS`. Its exit status.
   static int mount_program(const std::string& dir, const std::string& options = "rw");
 
+  /// A new queue of this process, open for reading and writing and mapped.
+  static int mapped_queue(const char* name, long maxmsg, long msgsize);
+
   /// On an open queue, without waiting: 0 or an errno; the payload or "<ERRNO>".
   static int send(int queue, std::string_view message, unsigned priority);
   static std::string receive(int queue);

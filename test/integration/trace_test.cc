@@ -83,12 +83,7 @@ TEST_F(Tracing, ShowsEachOperation) {
 
 TEST_F(Tracing, ShowsWhatIsDoneInMappedMemory) {
   in_private_namespaces([&](const std::string&) {
-    mq_attr attributes{};
-    attributes.mq_maxmsg = 4;
-    attributes.mq_msgsize = 32;
-    const mqd_t mapped = mqueuefs_open("/m", O_CREAT | O_RDWR, 0600, &attributes);
-    ASSERT_OK(mapped);
-    ASSERT_OK(mqueuefs_map(mapped));
+    const int mapped = mapped_queue("/m", 4, 32);
     RunningProgram trace(RunningProgram::Output::kPipe, {"trace", "--json", "/m"}, {});
     char room[32];
     ASSERT_TRUE(wait_until([&] {

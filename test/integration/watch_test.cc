@@ -44,12 +44,7 @@ TEST_F(Watching, ListAndStatSayWhatWentThrough) {
 
 TEST_F(Watching, MessagesInMappedMemoryCount) {
   in_private_namespaces([&](const std::string&) {
-    mq_attr attributes{};
-    attributes.mq_maxmsg = 4;
-    attributes.mq_msgsize = 32;
-    const mqd_t mapped = mqueuefs_open("/m", O_CREAT | O_RDWR, 0600, &attributes);
-    ASSERT_OK(mapped);
-    ASSERT_OK(mqueuefs_map(mapped));
+    const int mapped = mapped_queue("/m", 4, 32);
     char room[32];
     for (int i = 0; i < 1000; ++i) {
       ASSERT_OK(mqueuefs_send(mapped, "x", 1, 0));
