@@ -203,7 +203,7 @@ Row pair_row(int rounds, bool by_another) {
   const Measured measured = measure({{"bare", [&] { return bare.run(kPairs); }}, {"mqueuefs", [&] { return ours.run(kPairs); }}},
                                     kPairs, rounds);
   Row row;
-  row.what = by_another ? "the same by a user who is neither root nor the daemon's"
+  row.what = by_another ? "the same by a user who does not administer the daemon"
                         : "send + receive, 64 bytes; floor: two bare notifications";
   row.unit = "us";
   row.floor = measured.median_ns(0) / 1000;
