@@ -37,10 +37,11 @@ mqd_t mqueuefs_open(const char *name, int oflag, ...);
 /* mq_close(3): close(2). Errors: EBADF. (signal) */
 int mqueuefs_close(mqd_t queue);
 
-/* Has this process send and receive in shared memory through this descriptor, which is open for reading and writing:
- * without a system call while nobody waits. From now on close it with mqueuefs_close() only: the number must not become
+/* Has this process send and receive in shared memory through this descriptor: without a system call while nobody waits.
+ * A descriptor that is open for one direction only is mapped if the caller may open the queue for both. From now on close it with mqueuefs_close() only: the number must not become
  * another file's otherwise. (Under the preload library this is done by itself, and close(2) and its kin are seen.)
- * Errors: EBADF: not a queue open for both; ENOTSUP: not possible here: everything goes on through the daemon. */
+ * Errors: EBADF: not a queue, or open for neither direction; ENOTSUP: not possible here: everything goes on through the
+ * daemon. */
 int mqueuefs_map(mqd_t queue);
 
 /* mq_unlink(3). Errors: EACCES EINVAL ENAMETOOLONG ENOENT EROFS. (signal) */

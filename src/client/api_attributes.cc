@@ -1,4 +1,7 @@
 // mqueuefs_getattr, mqueuefs_setattr, mqueuefs_notify, in the kernel's order of checks (SPEC F1, F2).
+//
+// The attributes of a queue that this process maps are read there: one system call, F_GETFL, since O_NONBLOCK belongs to the
+// open file description, which other processes may share.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -8,6 +11,7 @@
 #include <atomic>
 
 #include "client/call.h"
+#include "client/mapped_transfer.h"
 #include "client/notify_thread.h"
 #include "client/queue_file.h"
 #include "client/transfer.h"
@@ -22,6 +26,7 @@ using control::queue_ioctl;
 using control::QueueIoctl;
 
 int attributes(mqd_t queue, const mq_attr* wanted, mq_attr* before) {
+  if (wanted == nullptr && before != nullptr && get_mapped_attributes(queue, before)) return 0;
   if (!may_be_queue(queue)) {
     const long result = syscall(SYS_mq_getsetattr, queue, wanted, before);
     if (result == 0 || errno != ENOSYS) return static_cast<int>(result);

@@ -131,8 +131,9 @@ int mqueuefs_map(mqd_t queue) {
   Call call;
   if (!may_be_queue(queue)) return call.fail(EBADF);
   if (map_queue(queue)) return 0;
+  // Neither for reading nor for writing: see mq_open(2) with access mode 3.
   const int flags = fcntl(queue, F_GETFL);
-  return call.fail(flags < 0 || (flags & O_ACCMODE) != O_RDWR ? EBADF : ENOTSUP);
+  return call.fail(flags < 0 || (flags & O_ACCMODE) == O_ACCMODE ? EBADF : ENOTSUP);
 }
 
 int mqueuefs_unlink(const char* name) { return unlink_in(own_namespace(), name); }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "client/call.h"
@@ -26,7 +28,7 @@ constexpr uint32_t kMappings = 1024;
 constexpr uint32_t kPageEntries = 1024;
 constexpr uint32_t kPages = 1024;  // descriptors up to a million
 
-using Entry = std::atomic<MappedQueue*>;
+using Entry = std::atomic<Link>;
 struct Page {
   Entry entries[kPageEntries];
 };
@@ -39,6 +41,11 @@ struct Process {
   MappedQueue never;
   std::atomic<Page*> pages[kPages];
 };
+
+static_assert(alignof(MappedQueue) > kAccessBits);
+
+MappedQueue* mapping_of(Link link) { return reinterpret_cast<MappedQueue*>(link & ~kAccessBits); }
+Link link_to(MappedQueue& mapping, uintptr_t access) { return reinterpret_cast<Link>(&mapping) | access; }
 
 constinit std::atomic<Process*> process{nullptr};
 constinit std::atomic<bool> seen{false};  // whether descriptors are closed in our sight
@@ -120,9 +127,27 @@ void note(ThreadRecord::Found& place, const ThreadRecord::Found& found) {
   place.generation = found.generation;
   place.entry = found.entry;
   place.mapping = found.mapping;
+  place.link = found.link;
   place.member = found.member;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   place.key = found.key;
+}
+
+enum class WantedMapping { kUnread, kAll, kReadWrite, kNone };
+
+// $MQUEUEFS_MAP. A value that means nothing is as none given.
+WantedMapping wanted_mapping() {
+  static constinit std::atomic<WantedMapping> wanted{WantedMapping::kUnread};
+  WantedMapping known = wanted.load(std::memory_order_relaxed);
+  if (known != WantedMapping::kUnread) return known;
+  const char* const chosen = secure_getenv("MQUEUEFS_MAP");
+  if (chosen != nullptr && strcmp(chosen, "odd") == 0)  // another answer in a child
+    return getpid() % 2 != 0 ? WantedMapping::kAll : WantedMapping::kNone;
+  known = WantedMapping::kAll;
+  if (chosen != nullptr && (strcmp(chosen, "none") == 0 || strcmp(chosen, "0") == 0)) known = WantedMapping::kNone;
+  if (chosen != nullptr && strcmp(chosen, "rdwr") == 0) known = WantedMapping::kReadWrite;
+  wanted.store(known);
+  return known;
 }
 
 // Whether every thread of this process has passed a barrier.
@@ -173,8 +198,8 @@ void drop_descriptor(Process& own, MappedQueue& mapping) {
 }
 
 void forget(Process& own, Entry& entry) {
-  if (entry.load(std::memory_order_relaxed) == nullptr) return;
-  MappedQueue* const mapping = entry.exchange(nullptr, std::memory_order_acq_rel);
+  if (entry.load(std::memory_order_relaxed) == 0) return;
+  MappedQueue* const mapping = mapping_of(entry.exchange(0, std::memory_order_acq_rel));
   if (mapping >= own.mappings && mapping < own.mappings + kMappings) drop_descriptor(own, *mapping);
 }
 
@@ -207,13 +232,38 @@ MappedQueue* free_mapping(Process& own) {
   return nullptr;
 }
 
+// What the daemon is asked for the memory with: the descriptor itself if it is open for reading and writing, else the same
+// file opened once more, for both. The kernel refuses that if the caller may not, or if there is no /proc.
+class MappingDescriptor {
+ public:
+  MappingDescriptor(int fd, int flags, const FileIdentity& file) : fd_(fd) {
+    if ((flags & O_ACCMODE) == O_RDWR) return;
+    char path[48];
+    snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
+    opened_ = UniqueFd(static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC | O_NOCTTY)));
+    const auto opened_file = opened_ ? identify(opened_.get()) : std::nullopt;
+    // Another file: what is mounted at /proc is something else.
+    const bool same = opened_file && opened_file->device == file.device && opened_file->inode == file.inode;
+    fd_ = same ? opened_.get() : -1;
+  }
+
+  explicit operator bool() const { return fd_ >= 0; }
+  int get() const { return fd_; }
+  uint32_t map_flags() const { return opened_ ? uint32_t{control::kOnlyForMapping} : 0; }
+
+ private:
+  int fd_;
+  UniqueFd opened_;
+};
+
 // Asks the daemon for the memory of the queue of `fd`, and maps it.
-bool fetch(int fd, MappedQueue& mapping) {
+bool fetch(const MappingDescriptor& descriptor, MappedQueue& mapping) {
+  const int fd = descriptor.get();
   Lease lease;
   auto connection = lease.connection();
   for (bool renewed = false;; renewed = true) {
     if (!connection) return false;
-    control::MapHeader header{(*connection)->channel()};
+    control::MapHeader header{(*connection)->channel(), descriptor.map_flags(), 0};
     const auto asked = ask(fd, control::queue_ioctl(control::QueueIoctl::kMap, sizeof header), &header, "map");
     if (asked) break;
     if (renewed || asked.code() != ENOTCONN) return false;
@@ -234,25 +284,35 @@ bool fetch(int fd, MappedQueue& mapping) {
   return true;
 }
 
-MappedQueue* mapping_for(Process& own, int fd) {
-  const int flags = fcntl(fd, F_GETFL);
+// Null: not to be mapped.
+MappedQueue* mapping_for(Process& own, int fd, int flags) {
   const auto file = identify(fd);
-  if (flags < 0 || (flags & O_ACCMODE) != O_RDWR || !file) return &own.never;
+  if (!file) return nullptr;
   if (MappedQueue* const known = find_mapping(own, file->device, file->inode)) return known;
-  MappedQueue* const fresh = free_mapping(own);
-  if (fresh == nullptr) return &own.never;
+  const MappingDescriptor descriptor(fd, flags, *file);
+  MappedQueue* const fresh = descriptor ? free_mapping(own) : nullptr;
+  if (fresh == nullptr) return nullptr;
   fresh->device = file->device;
   fresh->inode = file->inode;
   fresh->spin_rounds.store(kFirstSpinRounds);
   fresh->spin_retry.store(0);
   fresh->spin_countdown.store(0);
-  if (!fetch(fd, *fresh)) {
+  if (!fetch(descriptor, *fresh)) {
     fresh->state.store(MappedQueue::kFree, std::memory_order_release);
-    return &own.never;
+    return nullptr;
   }
   fresh->descriptors.store(1);
   fresh->state.store(MappedQueue::kLive, std::memory_order_release);
   return fresh;
+}
+
+// 0: not to be mapped. `flags` as F_GETFL says.
+uintptr_t access_of(int flags) {
+  constexpr uintptr_t kBoth = kReceiveAccess | kSendAccess;
+  constexpr uintptr_t kOf[] = {kReceiveAccess, kSendAccess, kBoth, 0};
+  static_assert(O_RDONLY == 0 && O_WRONLY == 1 && O_RDWR == 2 && O_ACCMODE == 3);
+  const uintptr_t access = flags < 0 || (flags & O_PATH) != 0 ? 0 : kOf[flags & O_ACCMODE];
+  return access == kBoth || wanted_mapping() == WantedMapping::kAll ? access : 0;
 }
 
 }  // namespace
@@ -260,16 +320,7 @@ MappedQueue* mapping_for(Process& own, int fd) {
 void closing_is_seen() { seen.store(true); }
 
 bool mapping_is_wanted() {
-  if (!seen.load(std::memory_order_relaxed)) return false;
-  static constinit std::atomic<int> wanted{0};
-  if (wanted.load(std::memory_order_relaxed) == 0) {
-    const char* const chosen = secure_getenv("MQUEUEFS_MAP");
-    const bool off = chosen != nullptr && strcmp(chosen, "0") == 0;
-    const bool odd = chosen != nullptr && strcmp(chosen, "odd") == 0;
-    if (odd) return getpid() % 2 != 0;  // another answer in a child
-    wanted.store(off ? -1 : 1);
-  }
-  return wanted.load(std::memory_order_relaxed) > 0;
+  return seen.load(std::memory_order_relaxed) && wanted_mapping() != WantedMapping::kNone;
 }
 
 QueueUse::QueueUse(int fd) {
@@ -311,10 +362,11 @@ bool QueueUse::begin_again(int fd) {
   const ThreadRecord::Found& found = found_of(*record, fd);
   if (found.key == key_of(fd)) [[likely]] {
     publish(*found.mapping);
-    const bool is_there = found.entry->load(std::memory_order_acquire) == found.mapping &&
+    const bool is_there = found.entry->load(std::memory_order_acquire) == found.link &&
                           found.mapping->generation.load(std::memory_order_relaxed) == found.generation;
     if (is_there) [[likely]] {
       mapping_ = found.mapping;
+      link_ = found.link;
       member_ = found.member;
       return true;
     }
@@ -326,12 +378,13 @@ bool QueueUse::begin_again(int fd) {
 MQUEUEFS_COLD void QueueUse::begin_first(int fd) {
   const Entry* const entry = entry_of(fd);
   if (entry == nullptr) return;
-  MappedQueue* const mapping = entry->load(std::memory_order_acquire);
+  const Link link = entry->load(std::memory_order_acquire);
+  MappedQueue* const mapping = mapping_of(link);
   if (mapping == nullptr) return;
   ThreadRecord* const record = record_of_this_thread();
   if (record == nullptr || !enter(*record)) return;
   publish(*mapping);
-  if (entry->load(std::memory_order_acquire) != mapping) return;
+  if (entry->load(std::memory_order_acquire) != link) return;
   if (mapping->state.load(std::memory_order_relaxed) != MappedQueue::kLive) return;
   // This thread's member of the queue.
   const uint32_t generation = mapping->generation.load(std::memory_order_relaxed);
@@ -339,8 +392,9 @@ MQUEUEFS_COLD void QueueUse::begin_first(int fd) {
   auto joined = mapping->queue().join(mapping->incarnation, self);
   if (!joined) joined = mapping->queue().inherit(mapping->incarnation, self, is_gone);
   if (!joined) return;
-  if (level_ == 0) note(found_of(*record, fd), {key_of(fd), generation, entry, mapping, *joined});
+  if (level_ == 0) note(found_of(*record, fd), {key_of(fd), generation, entry, mapping, link, *joined});
   member_ = *joined;
+  link_ = link;
   mapping_ = mapping;
 }
 
@@ -350,26 +404,28 @@ QueueUse::~QueueUse() {
 
 bool is_known(int fd) {
   const Entry* const entry = entry_of(fd);
-  return !mapping_is_wanted() || (entry != nullptr && entry->load(std::memory_order_relaxed) != nullptr);
+  return !mapping_is_wanted() || (entry != nullptr && entry->load(std::memory_order_relaxed) != 0);
 }
 
 bool map_queue(int fd) {
   if (fd < 0 || static_cast<uint32_t>(fd) / kPageEntries >= kPages) return false;
   Entry* entry = entry_of(fd);
-  if (entry != nullptr && entry->load(std::memory_order_relaxed) != nullptr) return static_cast<bool>(QueueUse(fd));
+  if (entry != nullptr && entry->load(std::memory_order_relaxed) != 0) return static_cast<bool>(QueueUse(fd));
   const int saved = errno;
   Process* const own = make_once(process);
   Page* const page = own != nullptr ? make_once(own->pages[static_cast<uint32_t>(fd) / kPageEntries]) : nullptr;
   bool mapped = false;
   if (page != nullptr) {
     entry = &page->entries[static_cast<uint32_t>(fd) % kPageEntries];
-    MappedQueue* nobody = nullptr;
-    if (entry->compare_exchange_strong(nobody, &own->in_progress)) {
-      MappedQueue* const mapping = mapping_for(*own, fd);
-      MappedQueue* ours = &own->in_progress;
-      mapped = mapping != &own->never;
+    Link nothing = 0;
+    Link ours = link_to(own->in_progress, 0);
+    if (entry->compare_exchange_strong(nothing, ours)) {
+      const int flags = fcntl(fd, F_GETFL);
+      const uintptr_t access = access_of(flags);
+      MappedQueue* const mapping = access != 0 ? mapping_for(*own, fd, flags) : nullptr;
+      mapped = mapping != nullptr;
       // Closed meanwhile?
-      if (!entry->compare_exchange_strong(ours, mapping) && mapped) {
+      if (!entry->compare_exchange_strong(ours, mapped ? link_to(*mapping, access) : link_to(own->never, 0)) && mapped) {
         drop_descriptor(*own, *mapping);
         mapped = false;
       }
@@ -381,7 +437,7 @@ bool map_queue(int fd) {
 
 void descriptor_closes(int fd) {
   Entry* const entry = entry_of(fd);
-  if (entry == nullptr || entry->load(std::memory_order_relaxed) == nullptr) return;
+  if (entry == nullptr || entry->load(std::memory_order_relaxed) == 0) return;
   const int saved = errno;
   if (Process* const own = process.load(std::memory_order_acquire)) forget(*own, *entry);
   errno = saved;

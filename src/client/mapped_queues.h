@@ -1,6 +1,8 @@
 // Which descriptors of this process are queues that it has mapped, and who is using them just now.
 //
-// A descriptor number leads to a mapping by one look at a table, and a thread remembers where. Nothing but the
+// A descriptor number leads to a mapping, and to what its descriptor may do there, by one read of a table, and a thread
+// remembers where. One mapping serves every descriptor of its queue in this process, also one that is open for reading
+// or for writing only: the direction is this library's to enforce then. Nothing but the
 // interposed close(2) and its kin tell that a number has become another file's (mqueuefs(5) names what they miss). A
 // mapping is given back when the last descriptor of its queue in this process is closed and no thread is at work in
 // it: a thread says in `using_now` which mapping it is about to use and then looks at the table again; who gives one
@@ -41,6 +43,13 @@ struct alignas(256) MappedQueue {
   const SharedQueue& queue() const { return *std::launder(reinterpret_cast<const SharedQueue*>(ready)); }
 };
 
+/// What a descriptor may do in a mapping. In the lowest bits of a Link.
+enum Access : uintptr_t { kReceiveAccess = 1, kSendAccess = 2 };
+
+/// An entry of the table: the address of a mapping, and Access in its lowest bits. 0: nothing is known of the descriptor.
+using Link = uintptr_t;
+inline constexpr Link kAccessBits = kReceiveAccess | kSendAccess;
+
 /// What a thread of this process needs for working on mapped queues.
 struct ThreadRecord {
   std::atomic<uint32_t> thread;  ///< gettid(2); 0: free
@@ -52,8 +61,9 @@ struct ThreadRecord {
   struct Found {
     uint32_t key;  ///< key_of() the descriptor; 0: nothing
     uint32_t generation;
-    const std::atomic<MappedQueue*>* entry;
+    const std::atomic<Link>* entry;
     MappedQueue* mapping;
+    Link link;
     uint32_t member;
   };
   static constexpr unsigned kFound = 16;
@@ -78,6 +88,8 @@ class QueueUse {
   Seat seat() const { return {member_, level_}; }
   uint32_t thread() const { return record_->thread.load(std::memory_order_relaxed); }
   MappedQueue& mapping() const { return *mapping_; }
+  bool may_send() const { return (link_ & kSendAccess) != 0; }
+  bool may_receive() const { return (link_ & kReceiveAccess) != 0; }
 
  private:
   MQUEUEFS_HOT bool begin_again(int fd);
@@ -90,6 +102,7 @@ class QueueUse {
   ThreadRecord* record_ = nullptr;
   uint32_t level_ = 0;
   MappedQueue* mapping_ = nullptr;
+  Link link_ = 0;
   uint32_t member_ = 0;
 };
 
@@ -97,7 +110,9 @@ class QueueUse {
 bool is_known(int fd);
 
 /// Maps the queue of `fd`, if it has not been tried before and the daemon agrees: then a QueueUse will find it.
-/// True: it is mapped now. May take some system calls, and a request to the daemon. Does not change errno.
+/// A descriptor that is open for one direction only is mapped if the caller may open the queue for both: the kernel decides
+/// that when /proc/thread-self/fd/N is opened for reading and writing.
+/// True: it is mapped now. May take some system calls, and requests to the daemon. Does not change errno.
 bool map_queue(int fd);
 
 /// Whoever knows that descriptors are about to be closed or replaced says so before. Async-signal-safe.

@@ -362,6 +362,8 @@ MQUEUEFS_COLD int wait_to_receive(Operation& operation, std::span<std::byte> buf
 int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline) {
   Operation operation(queue);
   if (!operation.use) return kNotAnswered;
+  // mq_send(3): "EBADF  The descriptor specified in mqdes was invalid or not opened for writing."
+  if (!operation.use.may_send()) [[unlikely]] return EBADF;
   int code = try_send(operation, message, priority);
   if (code == EAGAIN) [[unlikely]] code = wait_to_send(operation, message, priority, deadline);
   return operation.end(code, false, priority, message);
@@ -370,6 +372,8 @@ int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority
 int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, Received& received) {
   Operation operation(queue);
   if (!operation.use) return kNotAnswered;
+  // mq_receive(3): "EBADF  The descriptor specified in mqdes was invalid or not opened for reading."
+  if (!operation.use.may_receive()) [[unlikely]] return EBADF;
   const size_t msgsize = operation.queue().attributes().msgsize;
   if (buffer.size() < msgsize) return EMSGSIZE;
   buffer = buffer.first(msgsize);
@@ -377,6 +381,24 @@ int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, Re
   int code = try_receive(operation, buffer, received);
   if (code == EAGAIN) [[unlikely]] code = wait_to_receive(operation, buffer, received, deadline);
   return operation.end(code, true, received.priority, buffer.first(code == 0 ? received.size : 0));
+}
+
+bool get_mapped_attributes(int queue, mq_attr* result) {
+  if (!known_writable(result, sizeof *result)) return false;
+  Operation operation(queue);
+  if (!operation.use) return false;
+  const long flags = syscall(SYS_fcntl, queue, F_GETFL);
+  // Settled: while the admission of a waiting sender is half done a message too few is counted.
+  const auto state = operation.queue().look(operation.after);
+  if (!state || flags < 0) return false;
+  const QueueAttributes& attributes = operation.queue().attributes();
+  *result = mq_attr{};
+  result->mq_flags = flags & O_NONBLOCK;
+  result->mq_maxmsg = attributes.maxmsg;
+  result->mq_msgsize = attributes.msgsize;
+  result->mq_curmsgs = operation.queue().messages(*state);
+  tell_if_asked(queue, operation.after);
+  return true;
 }
 
 }  // namespace mqueuefs::client

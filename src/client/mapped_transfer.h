@@ -1,8 +1,10 @@
-// Sending and receiving in mapped memory: mq_timedsend(2), mq_timedreceive(2) without asking anybody.
+// Sending and receiving in mapped memory, and what mq_getattr(3) says of it, without asking anybody.
 //
 // What can't be done there is not answered, and goes to the daemon: a descriptor that is not mapped, a thread, a waiter or
 // a handler too many.
 #pragma once
+
+#include <mqueue.h>
 
 #include <cstddef>
 #include <span>
@@ -20,5 +22,8 @@ inline constexpr int kNotAnswered = -1;
 /// Blocks as mq_send does; a cancellation point where it sleeps. May change errno.
 MQUEUEFS_HOT int send_mapped(int queue, std::span<const std::byte> message, uint32_t priority, Deadline deadline);
 MQUEUEFS_HOT int receive_mapped(int queue, std::span<std::byte> buffer, Deadline deadline, Received& received);
+
+/// mq_getattr(3). False: not answered, also if `result` can't be written to.
+bool get_mapped_attributes(int queue, mq_attr* result);
 
 }  // namespace mqueuefs::client

@@ -136,8 +136,16 @@ struct NotifyHeader {
   uint64_t channel;     ///< SIGEV_THREAD: where the NotifyThread packet goes
 };
 
+enum MapFlags : uint32_t {
+  /// The descriptor was opened for this request and is closed after it: the program does not know of it, and its close is
+  /// none that mq_notify(3) speaks of.
+  kOnlyForMapping = 1u << 0,
+};
+
 struct MapHeader {
   uint64_t channel;
+  uint32_t flags;  ///< MapFlags
+  uint32_t reserved;
 };
 
 enum TellFlags : uint32_t {

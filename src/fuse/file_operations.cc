@@ -78,6 +78,7 @@ void on_read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_fil
 void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
   FuseSession& session = FuseSession::of(request);
   OpenFile* file = session.file(info);
+  if (file != nullptr && file->only_for_mapping) file = nullptr;
   if (file != nullptr) file->queue->note_descriptor_closed();
   // Each close(2), the last or not, of any descriptor of the queue (SPEC F7). FUSE names the thread.
   if (file != nullptr && (file->queue->has_registration() || file->queue->is_mapped())) {

@@ -34,6 +34,7 @@ struct OpenFile {
   const std::shared_ptr<ipc::QueueInode> queue;
   const bool readable;
   const bool writable;
+  bool only_for_mapping = false;  ///< see control::kOnlyForMapping
   pid_t registrant = 0;  ///< who registered a notification through it last; see Session
   PollHandle poll;       ///< who polls it wants to be told once
 };

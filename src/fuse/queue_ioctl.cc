@@ -308,7 +308,8 @@ IoctlReply peek(const IoctlContext& context, Bytes argument, Room answer) {
 // Who may do only one of the two must not get what lets him do both.
 IoctlReply map(const IoctlContext& context, Bytes argument) {
   const auto header = take_header<control::MapHeader>(argument);
-  if (!header) return fail(EINVAL);
+  if (!header || (header->flags & ~uint32_t{control::kOnlyForMapping}) != 0) return fail(EINVAL);
+  if ((header->flags & control::kOnlyForMapping) != 0) context.file.only_for_mapping = true;
   if (!context.file.readable || !context.file.writable) return fail(EBADF);
   return fail(context.services.send_mapping(header->channel, context.caller.task, *context.file.queue).code());
 }
@@ -316,7 +317,9 @@ IoctlReply map(const IoctlContext& context, Bytes argument) {
 IoctlReply tell(const IoctlContext& context, Bytes argument) {
   const auto header = take_header<control::TellHeader>(argument);
   if (!header || (header->flags & ~(control::kUsedNotification | control::kCouldNotMap)) != 0) return fail(EINVAL);
-  if (!context.file.readable || !context.file.writable) return fail(EBADF);
+  // A process that maps the queue may have it open for one direction only.
+  if (!context.file.readable && !context.file.writable) return fail(EBADF);
+  if ((header->flags & control::kUsedNotification) != 0 && !context.file.writable) return fail(EBADF);
   if ((header->flags & control::kCouldNotMap) != 0) {
     context.file.queue->could_not_map(header->incarnation, context.tasks.process_of(context.caller.task));
     return {};
@@ -340,7 +343,7 @@ IoctlReply tell_message(const IoctlContext& context, Bytes argument) {
   ipc::QueueInode& queue = *context.file.queue;
   if (!header || header->payload_bytes > argument.size() || header->payload_bytes > header->size) return fail(EINVAL);
   if (header->priority >= kPriorities || header->size > queue.attributes().msgsize) return fail(EINVAL);
-  if (!context.file.readable || !context.file.writable) return fail(EBADF);
+  if (header->received != 0 ? !context.file.readable : !context.file.writable) return fail(EBADF);
   const auto operation = header->received != 0 ? ipc::TracedOperation::kReceived : ipc::TracedOperation::kSent;
   queue.told_message({operation, true, context.caller.task, header->priority, header->size,
                       argument.first(header->payload_bytes)});

@@ -161,8 +161,8 @@ uint32_t QueueInode::curmsgs() {
   if (!queue) return stranded;
   // A place that was freed for a waiting sender is never seen as free.
   Aftermath after;
-  static_cast<void>(queue->look(after).ok());
-  const uint32_t messages = queue->messages();
+  const auto state = queue->look(after);
+  const uint32_t messages = state ? queue->messages(*state) : 0;
   settle(*queue, after, {});
   return stranded + messages;
 }

@@ -124,8 +124,9 @@ Status SharedQueue::change_flags(uint32_t set, uint32_t clear, Aftermath& after)
   return broken("segment: nobody gets through");
 }
 
-uint32_t SharedQueue::messages() const {
-  const State state(load(header().state));
+uint32_t SharedQueue::messages() const { return messages(State(load(header().state))); }
+
+uint32_t SharedQueue::messages(const State& state) const {
   if (state.kind() == Kind::kDead) return 0;
   const uint32_t reserved = load(header().reserved_places);
   return state.count() > reserved ? state.count() - reserved : 0;

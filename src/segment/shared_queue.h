@@ -162,6 +162,8 @@ class SharedQueue {
   Result<State> look(Aftermath& after) const;
   /// Queued messages. 0 if dead.
   uint32_t messages() const;
+  /// The same in a state that look() has returned: never one too few while a waiting sender is being admitted.
+  uint32_t messages(const State& state) const;
   /// Their bytes. Who dies between a message and its count makes it wrong until reclaim().
   uint64_t payload_bytes() const;
   /// Messages sent so far, those included that were handed to waiting receivers. Who dies between a message and its

@@ -20,6 +20,7 @@
 #include "control/queue_ioctl.h"
 #include "integration/program_fixture.h"
 #include "support/child.h"
+#include "support/credentials.h"
 #include "support/expect.h"
 #include "support/wait.h"
 
@@ -191,21 +192,81 @@ TEST_F(MappingTest, WhoWaitsIsServedWithoutARequest) {
   });
 }
 
-TEST_F(MappingTest, OneWayDescriptorsAreNotMapped) {
+TEST_F(MappingTest, OneWayDescriptorsAreMapped) {
+  in_namespace([] {
+    ASSERT_OK(mqueuefs_close(create()));
+    const mqd_t reader = mqueuefs_open("/q", O_RDONLY | O_NONBLOCK);
+    const mqd_t writer = mqueuefs_open("/q", O_WRONLY | O_NONBLOCK);
+    ASSERT_OK(mqueuefs_map(reader));
+    ASSERT_OK(mqueuefs_map(writer));
+    EXPECT_EQ(requests_of(
+                  [&] {
+                    for (int round = 0; round < 100; ++round) {
+                      ASSERT_OK(send(writer, "m"));
+                      ASSERT_EQ(receive(reader), "m");
+                    }
+                    EXPECT_EQ(receive(reader), "EAGAIN");
+                    EXPECT_ERRNO(EBADF, send(reader, "m"));
+                    EXPECT_EQ(receive(writer), "EBADF");
+                  },
+                  2),
+              0u);
+  });
+}
+
+// Mapped memory can be read and written: a process gets it only if it may open the queue for both.
+TEST_F(MappingTest, ADescriptorOfAProcessThatMayOnlyWriteIsNotMapped) {
   in_namespace([] {
     const mqd_t queue = create(O_NONBLOCK);
-    const mqd_t reader = mqueuefs_open("/q", O_RDONLY);
-    const mqd_t writer = mqueuefs_open("/q", O_WRONLY);
-    ASSERT_OK(reader);
-    ASSERT_OK(writer);
-    EXPECT_ERRNO(EBADF, mqueuefs_map(reader));
-    EXPECT_ERRNO(EBADF, mqueuefs_map(writer));
-    // They work with who has it mapped.
+    ASSERT_OK(fchmod(queue, 0622));
     ASSERT_OK(mqueuefs_map(queue));
-    ASSERT_OK(send(writer, "1"));
+    Companion sender([] {
+      ASSERT_TRUE(become_user(kNobody, kNobody));
+      const mqd_t writer = mqueuefs_open("/q", O_WRONLY | O_NONBLOCK);
+      ASSERT_OK(writer);
+      EXPECT_ERRNO(ENOTSUP, mqueuefs_map(writer));
+      EXPECT_OK(send(writer, "1"));
+    });
+    sender.join();
     EXPECT_EQ(receive(queue), "1");
-    ASSERT_OK(send(queue, "2"));
-    EXPECT_EQ(receive(reader), "2");
+  });
+}
+
+// The descriptor that the library opens for the mapping, and closes, is not the program's.
+TEST_F(MappingTest, MappingAOneWayDescriptorKeepsTheNotification) {
+  in_namespace([] {
+    const mqd_t queue = create();
+    const mqd_t reader = mqueuefs_open("/q", O_RDONLY | O_NONBLOCK);
+    sigevent event{};
+    event.sigev_notify = SIGEV_NONE;
+    ASSERT_OK(mqueuefs_notify(reader, &event));
+    ASSERT_OK(mqueuefs_map(reader));
+    EXPECT_ERRNO(EBUSY, mqueuefs_notify(reader, &event));
+    ASSERT_OK(mqueuefs_close(queue));
+    EXPECT_OK(mqueuefs_notify(reader, &event)) << "a close of the program's own takes the registration away";
+  });
+}
+
+TEST_F(MappingTest, AttributesCostNoRequest) {
+  in_namespace([] {
+    const mqd_t queue = create_mapped(O_NONBLOCK);
+    mq_attr attributes{};
+    EXPECT_EQ(requests_of([&] {
+                for (long round = 0; round < 4; ++round) {
+                  ASSERT_OK(mqueuefs_getattr(queue, &attributes));
+                  ASSERT_EQ(attributes.mq_curmsgs, round);
+                  ASSERT_OK(send(queue, "m"));
+                }
+              }),
+              0u);
+    EXPECT_EQ(attributes.mq_flags, O_NONBLOCK);
+    EXPECT_EQ(attributes.mq_maxmsg, 4);
+    EXPECT_EQ(attributes.mq_msgsize, 64);
+    // The flag is the open file description's, whoever changes it.
+    ASSERT_OK(fcntl(queue, F_SETFL, 0));
+    ASSERT_OK(mqueuefs_getattr(queue, &attributes));
+    EXPECT_EQ(attributes.mq_flags, 0);
+    EXPECT_ERRNO(EFAULT, mqueuefs_getattr(queue, reinterpret_cast<mq_attr*>(16)));
   });
 }
 

@@ -402,13 +402,13 @@ TEST_F(QueueIoctlTest, TouchMovesNoMtime) {
 
 // Who may do only one of the two would be given what lets him do both.
 TEST_F(QueueIoctlTest, OnlyWhoReadsAndWritesMaps) {
-  const string argument = bytes(control::MapHeader{7});
+  const string argument = bytes(control::MapHeader{.channel = 7, .flags = 0, .reserved = 0});
   for (const int flags : {O_RDONLY, O_WRONLY, 3}) {
     EXPECT_EQ(run(file(flags), QueueIoctl::kMap, argument).error, EBADF) << flags;
     EXPECT_EQ(run(file(flags), QueueIoctl::kTell, bytes(control::TellHeader{})).error, EBADF) << flags;
   }
   EXPECT_TRUE(services.log.empty());
-  EXPECT_EQ(run(file(), QueueIoctl::kMap, bytes(control::MapHeader{8})).error, ENOTCONN);
+  EXPECT_EQ(run(file(), QueueIoctl::kMap, bytes(control::MapHeader{.channel = 8, .flags = 0, .reserved = 0})).error, ENOTCONN);
   EXPECT_EQ(run(file(), QueueIoctl::kMap, argument.substr(1)).error, EINVAL);
   EXPECT_EQ(run(file(), QueueIoctl::kMap, argument).error, 0);
   EXPECT_EQ(services.log, std::vector<string>{"mapped"});
