@@ -179,10 +179,27 @@ void EventLoop::run_work() {
     item();
 }
 
+// As epoll_wait(2), which is polled first.
+int EventLoop::wait(std::span<epoll_event> events, int limit_ms) {
+  const auto look = [&](int limit) {
+    return epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), limit);
+  };
+  const int64_t budget_ns = limit_ms != 0 ? busy_poll_.budget_ns() : 0;
+  if (budget_ns == 0) return look(limit_ms);
+  const int64_t end_ns = monotonic_now_ns() + budget_ns;
+  do {
+    if (const int count = look(0); count != 0) {
+      busy_poll_.found_something();
+      return count;
+    }
+  } while (monotonic_now_ns() < end_ns);
+  busy_poll_.found_nothing();
+  return look(limit_ms);
+}
+
 Status EventLoop::run_once(int limit_ms) {
   std::array<epoll_event, 64> events;
-  const int count =
-      epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), later_.empty() ? limit_ms : 0);
+  const int count = wait(events, later_.empty() ? limit_ms : 0);
   if (count < 0 && errno != EINTR) return last_error("epoll_wait");
   const int64_t woken_ns = measured_ ? monotonic_now_ns() : 0;
   for (int i = 0; i < count; ++i) {

@@ -6,15 +6,19 @@
 // again uses its old node.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "control/reactor.h"
+#include "daemon/busy_poll.h"
 #include "daemon/metrics.h"
 
 namespace mqueuefs::daemon {
@@ -68,8 +72,10 @@ class EventLoop final : public control::Reactor {
   void arm(Clock& clock);
   void expire(Timers& timers, int64_t now);
   void run_work();
+  int wait(std::span<epoll_event> events, int limit_ms);
 
   const UniqueFd epoll_;
+  BusyPoll busy_poll_;
   std::vector<Place> places_;
   std::vector<uint32_t> free_places_;
   Clock realtime_;
