@@ -79,6 +79,18 @@ Finding resend(const SystemReport& report) {
                        : "no daemon can take over from another; this version does not either");
 }
 
+Finding namespace_probe(const daemon::Features& features) {
+  const bool works = features.namespace_probe;
+  const char* const found = works ? "the kernel's message queue file system can be asked" : "can't be made by us";
+  const char* follows = "not needed, handles tell";
+  if (!features.nsfs_handles) {
+    follows = works ? "the end of a namespace is noticed, and one that is only held keeps its queues"
+                    : "a namespace without processes keeps its queues until no descriptor or bind mount of it is seen "
+                      "in /proc; a holder that can't be seen there loses them";
+  }
+  return finding("namespace-probe", "namespace probe", works, found, follows);
+}
+
 }  // namespace
 
 std::vector<Finding> diagnose(const SystemReport& report, const Surroundings& around) {
@@ -96,7 +108,8 @@ std::vector<Finding> diagnose(const SystemReport& report, const Surroundings& ar
   all.push_back(finding("nsfs-handles", "nsfs handles", features.nsfs_handles,
                         features.nsfs_handles ? "file handles of namespaces can be opened" : "can't be opened by us",
                         features.nsfs_handles ? "the end of a namespace is noticed at once"
-                                              : "members are looked for in /proc instead: slower, the same result"));
+                                              : "the namespace's message queue file system is probed instead"));
+  all.push_back(namespace_probe(features));
   all.push_back(finding("peer-pidfd", "pidfds of senders", features.peer_pidfd,
                         features.peer_pidfd ? "SO_PEERPIDFD works" : "SO_PEERPIDFD is not there",
                         features.peer_pidfd ? "a client is known even if its number is used again"

@@ -1,5 +1,6 @@
 #include "daemon/child_task.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -96,8 +97,11 @@ void ChildReport::fail(Error error) {
   send_report(socket_, error.code, {});
 }
 
-void ChildTasks::run(std::function<void(ChildReport&)> body, std::function<void(Result<ChildFds>)> done) {
-  const auto fail = [&](Error error) { reactor_.run_later([error, done] { done(error); }); };
+pid_t ChildTasks::run(std::function<void(ChildReport&)> body, std::function<void(Result<ChildFds>)> done) {
+  const auto fail = [&](Error error) {
+    reactor_.run_later([error, done] { done(error); });
+    return 0;
+  };
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return fail(last_error("socketpair"));
   auto child = std::make_unique<Child>();
@@ -122,6 +126,14 @@ void ChildTasks::run(std::function<void(ChildReport&)> body, std::function<void(
   child->patience = reactor_.make_timer([pid] { kill(pid, SIGKILL); });
   child->patience->set_delay_ms(kChildPatienceMs);
   children_.emplace(pid, std::move(child));
+  return pid;
+}
+
+void ChildTasks::await_report(pid_t child, int timeout_ms) {
+  const auto found = children_.find(child);
+  if (found == children_.end() || !found->second->socket) return;
+  pollfd report{found->second->socket.get(), POLLIN, 0};
+  if (poll(&report, 1, timeout_ms) == 1) reported(child);
 }
 
 void ChildTasks::reported(pid_t pid) {

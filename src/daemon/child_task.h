@@ -27,6 +27,8 @@ class ChildReport {
   explicit ChildReport(int socket) : socket_(socket) {}
   void succeed(std::span<const int> fds);
   void fail(Error error);
+  /// To be kept by a child that closes what it has inherited.
+  int socket() const { return socket_; }
 
  private:
   const int socket_;
@@ -42,8 +44,11 @@ class ChildTasks {
   ~ChildTasks();
 
   /// Forks; the child runs `body` and exits. `done` is called later, once; EIO: the child died without a
-  /// word.
-  void run(std::function<void(ChildReport&)> body, std::function<void(Result<ChildFds>)> done);
+  /// word. Returns the child's pid, or 0: no process could be made.
+  pid_t run(std::function<void(ChildReport&)> body, std::function<void(Result<ChildFds>)> done);
+
+  /// Blocks for at most so long until the child has reported; `done` is then called from here.
+  void await_report(pid_t child, int timeout_ms);
 
   /// Forks; the child runs `body` and exits with what it returns, however long that takes. `ended` is called then:
   /// with that code, or -1 if it was killed. Returns the child's pid, or 0: no process could be made (`ended` is not

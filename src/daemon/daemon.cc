@@ -213,8 +213,8 @@ int run_daemon(const DaemonOptions& options) {
     return 0;
   }
   if (options.on_demand) leave_starter();
-  spdlog::info("serving; nsfs handles {}, peer pidfds {}, mounting {}, user namespaces {}, fusermount3 {}",
-               features.nsfs_handles, features.peer_pidfd, features.mount_privilege, features.user_namespaces,
+  spdlog::info("serving; nsfs handles {}, namespace probe {}, peer pidfds {}, mounting {}, user namespaces {}, fusermount3 {}",
+               features.nsfs_handles, features.namespace_probe, features.peer_pidfd, features.mount_privilege, features.user_namespaces,
                features.fusermount);
   const Status served = serve(options, *ceilings, features, place, std::move(handed_over->containers), ready);
   if (!served) return fail(served.error());

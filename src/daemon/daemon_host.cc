@@ -62,7 +62,7 @@ DaemonHost::DaemonHost(EventLoop& loop, const Features& features, const HostOpti
                       kernel_namespaces_.forget(key);
                   }),
       limit_ceilings_(options.limit_ceilings),
-      kernel_namespaces_(loop, tasks_, features.nsfs_handles, [this](uint64_t key) {
+      kernel_namespaces_(loop, tasks_, children_, features, [this](uint64_t key) {
         namespaces_.unbind(key);
         look_for_idleness();
       }),

@@ -19,6 +19,7 @@
 #include "base/unique_fd.h"
 #include "daemon/fuse_mount.h"
 #include "daemon/kernel_namespaces.h"
+#include "daemon/namespace_probe.h"
 #include "daemon/superblock_maker.h"
 
 #ifndef SO_PEERPIDFD
@@ -131,6 +132,7 @@ bool has_peer_pidfd() {
 Features detect_features() {
   Features features;
   features.nsfs_handles = nsfs_handles_work();
+  features.namespace_probe = in_child([] { return namespace_probes_work() ? 0 : EOPNOTSUPP; }) == 0;
   features.peer_pidfd = has_peer_pidfd();
   features.mount_privilege = may_mount();
   features.user_namespaces = try_fuse_device() == 0 && try_user_namespaces() == 0;
@@ -159,6 +161,8 @@ Status remove_features(Features& features, std::string_view names) {
     names.remove_prefix(comma == std::string_view::npos ? names.size() : comma + 1);
     if (name == "nsfs-handles") {
       features.nsfs_handles = false;
+    } else if (name == "namespace-probe") {
+      features.namespace_probe = false;
     } else if (name == "pidfd-messages") {
       features.peer_pidfd = false;
     } else if (name == "mount-privilege") {

@@ -13,7 +13,8 @@
 namespace mqueuefs::daemon {
 
 struct Features {
-  bool nsfs_handles = false;     ///< file handles tell whether an IPC namespace lives; else /proc is searched
+  bool nsfs_handles = false;     ///< file handles tell whether an IPC namespace lives; else a probe
+  bool namespace_probe = false;  ///< its mqueue superblock tells that (namespace_probe.h); else /proc is searched
   bool peer_pidfd = false;       ///< SO_PEERPIDFD; else pidfd_open(2) by number
   bool mount_privilege = false;  ///< fsopen(2) is permitted here; else in a user namespace, or by fusermount3
   bool user_namespaces = false;  ///< we may make user namespaces that may mount
@@ -24,8 +25,8 @@ struct Features {
 /// Tries everything; runs a short-lived child. Called once, before the loop.
 Features detect_features();
 
-/// Takes away the features called in the comma-separated `names`: nsfs-handles, pidfd-messages,
-/// mount-privilege, user-namespaces, fusermount. EINVAL: another name.
+/// Takes away the features called in the comma-separated `names`: nsfs-handles, namespace-probe,
+/// pidfd-messages, mount-privilege, user-namespaces, fusermount. EINVAL: another name.
 Status remove_features(Features& features, std::string_view names);
 
 /// What the kernel's FUSE says of itself when a superblock is made.

@@ -4,21 +4,34 @@
 #include <fcntl.h>
 #include <linux/nsfs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "daemon/proc_files.h"
 #include "daemon/proc_text.h"
+#include "daemon/target_identity.h"
 
 namespace mqueuefs::daemon {
 namespace {
 
 constexpr int64_t kSlowLookMs = 5'000;
+constexpr int64_t kSearchAgain_ns = 9'000'000'000;
+// What a member can make the loop wait, once for each namespace.
+constexpr int kAnswerWithinMs = 20;
+// A helper process that a member holds up stays. When there are so many, nothing more is known to end by probe or
+// search until one has got through.
+constexpr int kMostQuestions = 16;
+constexpr int kMostProbeTries = 3;
 
 Result<NamespaceHandle> handle_of(int fd) {
   NamespaceHandle handle(sizeof(file_handle) + MAX_HANDLE_SZ);
@@ -54,9 +67,12 @@ bool any_number_in(const char* path, const Visit& visit) {
   return found;
 }
 
-bool is_member(pid_t task, uint64_t inode) {
-  const auto its = namespace_inode_of(task, "ipc");
-  return its && *its == inode;
+// When the kernel made the inode, which lives while somebody has it open or mounted. 0: no such task.
+int64_t namespace_inode_made_ns(pid_t task) {
+  const std::string path = "/proc/" + std::to_string(task) + "/ns/ipc";
+  struct stat status {};
+  if (stat(path.c_str(), &status) < 0) return 0;
+  return static_cast<int64_t>(status.st_ctim.tv_sec) * 1'000'000'000 + status.st_ctim.tv_nsec;
 }
 
 }  // namespace
@@ -72,9 +88,13 @@ bool nsfs_handles_work() {
   return static_cast<bool>(again);
 }
 
-KernelNamespaces::KernelNamespaces(control::Reactor& reactor, Tasks& tasks, bool use_handles,
+KernelNamespaces::KernelNamespaces(control::Reactor& reactor, Tasks& tasks, ChildTasks& children, const Features& features,
                                    std::function<void(uint64_t)> ended)
-    : tasks_(tasks), use_handles_(use_handles), ended_(std::move(ended)) {
+    : tasks_(tasks),
+      children_(children),
+      use_handles_(features.nsfs_handles),
+      use_probes_(!features.nsfs_handles && features.namespace_probe),
+      ended_(std::move(ended)) {
   nsfs_ = UniqueFd(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC));
   if (const auto own = namespace_inode_of(getpid(), "ipc")) own_inode_ = *own;
   if (const auto own = namespace_inode_of(getpid(), "user")) own_user_namespace_ = *own;
@@ -89,7 +109,14 @@ Result<KernelNamespace*> KernelNamespaces::of_task(pid_t process, ipc::TaskId th
   if (const auto known = key_of_inode_.find(*inode); known != key_of_inode_.end()) {
     // An inode comes back: if the old namespace has ended this is another one.
     const uint64_t key = known->second;
-    if (alive(key)) return by_key_.at(key).get();
+    if (alive(key)) {
+      KernelNamespace* const same = by_key_.at(key).get();
+      if (same->left_ns_ == 0 || is_member(thread, *same)) {
+        retry_probe(*same, thread);
+        return same;
+      }
+      end(key);
+    }
   }
   const auto fd = open_proc(thread, "ns/ipc");  // for a moment only
   if (!fd) return fd.error();
@@ -111,10 +138,11 @@ Result<KernelNamespace*> KernelNamespaces::of_task(pid_t process, ipc::TaskId th
   key_of_inode_.insert_or_assign(fresh->inode_, fresh->key_);
   by_key_.emplace(fresh->key_, std::move(fresh));
   // A thread may be in another namespace than its process; then another member, if any, is the sentinel.
-  if (!is_member(process, *inode) || !watch_sentinel(*result, process)) {
+  if (!is_member(process, *result) || !watch_sentinel(*result, process)) {
     // With handles the end of the thread's own process is as good a moment to ask again as any.
     if (!find_sentinel(*result) && use_handles_) watch_sentinel(*result, process);
   }
+  if (use_probes_ && result->inode_ != own_inode_) make_probe(*result, fd->get());
   if (by_key_.size() == 1) slow_timer_->set_delay_ms(kSlowLookMs);
   return result;
 }
@@ -125,17 +153,132 @@ KernelNamespace* KernelNamespaces::find(uint64_t key) {
 }
 
 bool KernelNamespaces::alive(uint64_t key) {
+  return look_at(key, Wait::kBriefly);
+}
+
+bool KernelNamespaces::look_at(uint64_t key, Wait wait) {
   KernelNamespace* const known = find(key);
   if (known == nullptr) return false;
-  if (is_alive(*known)) return true;
+  if (is_alive(*known, wait)) return true;
   end(key);
   return false;
 }
 
-bool KernelNamespaces::is_alive(KernelNamespace& known) {
-  if (use_handles_ && known.inode_ != own_inode_) return handle_opens(nsfs_.get(), known.handle_);
-  if (known.sentinel_watch_ != nullptr && is_member(known.sentinel_, known.inode_)) return true;
-  return find_sentinel(known);
+bool KernelNamespaces::is_alive(KernelNamespace& known, Wait wait) {
+  const bool is_own = known.inode_ == own_inode_;
+  if (use_handles_ && !is_own) return handle_opens(nsfs_.get(), known.handle_);
+  if (known.sentinel_watch_ != nullptr && is_member(known.sentinel_, known)) return true;
+  if (is_own) return find_sentinel(known);
+  if (known.probe_in_the_making_) return true;
+  if (known.probe_.mount) {
+    // Before a member is looked for: a new namespace may have the inode of one that has ended.
+    const NamespaceLife life = ask(known, wait);
+    if (life == NamespaceLife::kLives) find_sentinel(known);
+    return life != NamespaceLife::kEnded;
+  }
+  if (find_sentinel(known)) return true;
+  if (known.left_ns_ == 0) known.left_ns_ = realtime_now_ns();
+  search_for_holders(known);
+  return true;
+}
+
+bool KernelNamespaces::is_member(pid_t task, const KernelNamespace& known) const {
+  const auto its = namespace_inode_of(task, "ipc");
+  if (!its || *its != known.inode_) return false;
+  // Without members it was held by its inode alone, which is older than the moment when they were missed.
+  return known.left_ns_ == 0 || namespace_inode_made_ns(task) <= known.left_ns_;
+}
+
+void KernelNamespaces::make_probe(KernelNamespace& known, int namespace_fd) {
+  known.probe_in_the_making_ = true;
+  ++known.probe_tries_;
+  const auto make = [namespace_fd](ChildReport& report) {
+    close_all_but({namespace_fd, report.socket()});
+    const auto probe = make_namespace_probe(namespace_fd);
+    if (!probe) return report.fail(probe.error());
+    const int fds[] = {probe->mount.get(), probe->user_namespace.get()};
+    report.succeed(std::span(fds, probe->user_namespace ? 2 : 1));
+  };
+  children_.run(make, [this, key = known.key_](Result<ChildFds> fds) {
+    KernelNamespace* const still_known = find(key);
+    if (still_known == nullptr) return;
+    still_known->probe_in_the_making_ = false;
+    if (fds) still_known->probe_ = {std::move((*fds)[0]), std::move((*fds)[1])};
+    if (still_known->sentinel_watch_ == nullptr) look_at(key, Wait::kNot);
+  });
+}
+
+// The first time may have been too early: the user namespace had no names for anybody yet.
+void KernelNamespaces::retry_probe(KernelNamespace& known, ipc::TaskId thread) {
+  if (!use_probes_ || known.inode_ == own_inode_ || known.probe_.mount || known.probe_in_the_making_) return;
+  if (known.probe_tries_ == kMostProbeTries) return;
+  if (const auto fd = open_proc(thread, "ns/ipc"); fd && *inode_of(fd->get()) == known.inode_) make_probe(known, fd->get());
+}
+
+pid_t KernelNamespaces::ask_helper(KernelNamespace& known, std::vector<int> kept, std::function<NamespaceLife()> question,
+                                   std::function<void(NamespaceLife)> answered) {
+  if (known.asked_ || questions_ >= kMostQuestions) return 0;
+  known.asked_ = true;
+  ++questions_;
+  kept.push_back(-1);
+  const auto put = [kept = std::move(kept), question = std::move(question)](ChildReport& report) mutable {
+    // It may stay for long, and keeps nothing else of the daemon's.
+    kept.back() = report.socket();
+    close_all_but(std::move(kept));
+    switch (question()) {
+      case NamespaceLife::kLives:
+        return report.succeed({});
+      case NamespaceLife::kEnded:
+        return report.fail(Error{ESTALE, "IPC namespace"});
+      case NamespaceLife::kUnknown:
+        return report.fail(Error{EAGAIN, "IPC namespace"});
+    }
+  };
+  return children_.run(put, [this, key = known.key_, answered = std::move(answered)](Result<ChildFds> said) {
+    --questions_;
+    KernelNamespace* const still_known = find(key);
+    if (still_known == nullptr) return;
+    still_known->asked_ = false;
+    if (said) return answered(NamespaceLife::kLives);
+    answered(said.code() == ESTALE ? NamespaceLife::kEnded : NamespaceLife::kUnknown);
+  });
+}
+
+NamespaceLife KernelNamespaces::ask(KernelNamespace& known, Wait wait) {
+  struct Answer {
+    bool awaited = false;
+    std::optional<NamespaceLife> life;
+  };
+  const auto answer = std::make_shared<Answer>();
+  answer->awaited = wait == Wait::kBriefly && !known.was_late_;
+  const int mount = known.probe_.mount.get();
+  const int owner = known.probe_.user_namespace.get();
+  const pid_t helper = ask_helper(
+      known, {mount, owner}, [mount, owner] { return ask_namespace_probe(mount, owner); },
+      [this, answer, key = known.key_](NamespaceLife life) {
+        if (answer->awaited) {
+          answer->life = life;
+        } else if (life == NamespaceLife::kEnded) {
+          end(key);
+        }
+      });
+  if (helper == 0 || !answer->awaited) return NamespaceLife::kUnknown;
+  children_.await_report(helper, kAnswerWithinMs);
+  answer->awaited = false;
+  known.was_late_ = !answer->life;
+  return answer->life.value_or(NamespaceLife::kUnknown);
+}
+
+void KernelNamespaces::search_for_holders(KernelNamespace& known) {
+  const int64_t now_ns = monotonic_now_ns();
+  if (known.searched_ns_ != 0 && now_ns - known.searched_ns_ < kSearchAgain_ns) return;
+  const auto search = [inode = known.inode_] {
+    return holder_is_seen(inode) ? NamespaceLife::kLives : NamespaceLife::kEnded;
+  };
+  const auto answered = [this, key = known.key_](NamespaceLife life) {
+    if (life == NamespaceLife::kEnded && by_key_.at(key)->left_ns_ != 0) end(key);
+  };
+  if (ask_helper(known, {}, search, answered) != 0) known.searched_ns_ = now_ns;
 }
 
 bool KernelNamespaces::watch_sentinel(KernelNamespace& known, pid_t process) {
@@ -143,6 +286,7 @@ bool KernelNamespaces::watch_sentinel(KernelNamespace& known, pid_t process) {
   if (!watch) return false;
   known.sentinel_ = process;
   known.sentinel_watch_ = std::move(*watch);
+  known.left_ns_ = known.searched_ns_ = 0;
   return true;
 }
 
@@ -150,7 +294,7 @@ bool KernelNamespaces::find_sentinel(KernelNamespace& known) {
   known.sentinel_watch_.reset();
   const pid_t self = getpid();
   const auto try_member = [&](pid_t process) {
-    return process != self && is_member(process, known.inode_) && watch_sentinel(known, process);
+    return process != self && is_member(process, known) && watch_sentinel(known, process);
   };
   if (any_number_in("/proc", try_member)) return true;
   if (use_handles_ && known.inode_ != own_inode_)
@@ -159,7 +303,7 @@ bool KernelNamespaces::find_sentinel(KernelNamespace& known) {
     if (process == self) return false;
     const std::string threads = "/proc/" + std::to_string(process) + "/task";
     return any_number_in(threads.c_str(), [&](pid_t thread) {
-      return is_member(thread, known.inode_) && watch_sentinel(known, process);
+      return is_member(thread, known) && watch_sentinel(known, process);
     });
   });
 }
@@ -169,7 +313,7 @@ void KernelNamespaces::sentinel_gone(uint64_t key) {
   MQUEUEFS_CHECK(known != nullptr);
   known->sentinel_watch_.reset();
   if (alive(key)) {
-    if (known->sentinel_watch_ == nullptr) find_sentinel(*known);
+    if (known->sentinel_watch_ == nullptr && use_handles_) find_sentinel(*known);
   }
 }
 
@@ -210,13 +354,16 @@ void KernelNamespaces::forget(uint64_t key) {
 }
 
 void KernelNamespaces::look_at_all() {
+  // In turn: not all of them may be asked at once.
   std::vector<uint64_t> keys;
   keys.reserve(by_key_.size());
   for (const auto& [key, known] : by_key_)
     keys.push_back(key);
+  std::rotate(keys.begin(), std::upper_bound(keys.begin(), keys.end(), last_looked_at_), keys.end());
   for (const uint64_t key : keys) {
-    if (!alive(key)) continue;
-    if (KernelNamespace* const known = find(key); known->sentinel_watch_ == nullptr) find_sentinel(*known);
+    if (questions_ < kMostQuestions) last_looked_at_ = key;
+    if (!look_at(key, Wait::kNot)) continue;
+    if (KernelNamespace* const known = find(key); known->sentinel_watch_ == nullptr && use_handles_) find_sentinel(*known);
   }
   if (!by_key_.empty()) slow_timer_->set_delay_ms(kSlowLookMs);
 }

@@ -31,11 +31,6 @@ Status enter_mount_namespace() {
   return {};
 }
 
-Status enter_user_namespace(int user_namespace) {
-  if (setns(user_namespace, CLONE_NEWUSER) < 0) return last_error("setns user namespace");
-  return enter_mount_namespace();
-}
-
 SuperblockOptions options_here(bool allow_other) {
   SuperblockOptions options;
   // Inside of the requester's user namespace our own ids may have no numbers; there it does not matter.
@@ -59,6 +54,11 @@ void make_superblock(bool allow_other, ChildReport& report) {
 }
 
 }  // namespace
+
+Status enter_user_namespace(int user_namespace) {
+  if (setns(user_namespace, CLONE_NEWUSER) < 0) return last_error("setns user namespace");
+  return enter_mount_namespace();
+}
 
 Status enter_fresh_user_namespace() {
   const uid_t uid = geteuid();
@@ -171,7 +171,7 @@ void SuperblockMaker::mount_again(const KernelSuperblock& superblock, int device
       return done(make_mount(device, options, attributes));
     }
     case SuperblockWay::kInUserNamespace:
-      return children_.run(
+      children_.run(
           [user_namespace = superblock.user_namespace.get(), allow_other = superblock.owned_by_requester,
            device, source, attributes](ChildReport& report) {
             if (const Status entered = enter_user_namespace(user_namespace); !entered) {
@@ -188,6 +188,7 @@ void SuperblockMaker::mount_again(const KernelSuperblock& superblock, int device
             if (!fds) return done(fds.error());
             done(std::move((*fds)[0]));
           });
+      return;
     case SuperblockWay::kFusermount:
       return done(Error{EOPNOTSUPP, "mounted by fusermount3"});
   }

@@ -34,6 +34,8 @@ struct KernelSuperblock {
 /// For a child process only: a user namespace in which nothing changes but that we may mount. Errors: those of the
 /// system calls.
 Status enter_fresh_user_namespace();
+/// For a child process only: this user namespace, and a mount namespace that it owns.
+Status enter_user_namespace(int user_namespace);
 
 /// Thread rule: the loop's. `done` may be called before the function returns.
 class SuperblockMaker {

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include "support/capability_check.h"
 #include "support/child.h"
 #include "support/expect.h"
+#include "support/stalling_file.h"
 #include "support/wait.h"
 
 namespace mqueuefs::test {
@@ -50,6 +53,9 @@ class PoorDaemon {
   pid_t pid_;
   bool listens_;
 };
+
+// The search of /proc may be under way when it is asked for, and is then repeated later.
+constexpr int kFreedWithinMs = 30'000;
 
 class Fallback : public ProgramTest {
  protected:
@@ -101,6 +107,68 @@ class Fallback : public ProgramTest {
     ASSERT_OK(umount2(dir.c_str(), MNT_DETACH));
   }
 
+  /// A kernel namespace with the queue /kept, no member, and a descriptor that holds it.
+  static UniqueFd held_namespace() {
+    Gate made, go;
+    Companion first([&] {
+      ASSERT_OK(unshare(CLONE_NEWIPC));
+      EXPECT_EQ(program({"create", "/kept"}).status, 0);
+      EXPECT_EQ(program({"send", "/kept", "survives"}).status, 0);
+      made.open();
+      go.wait();
+    });
+    made.wait();
+    UniqueFd held(open(("/proc/" + std::to_string(first.pid()) + "/ns/ipc").c_str(), O_RDONLY | O_CLOEXEC));
+    go.open();
+    first.join();
+    return held;
+  }
+
+  static CommandResult program_in(int ipc_namespace, const std::vector<std::string>& arguments) {
+    CommandResult result;
+    const UniqueFd own(open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC));
+    EXPECT_OK(setns(ipc_namespace, CLONE_NEWIPC));
+    result = program(arguments);
+    EXPECT_OK(setns(own.get(), CLONE_NEWIPC));
+    return result;
+  }
+
+  static size_t namespaces() {
+    const std::string list = output({"ns", "list", "--json"});
+    size_t count = 0;
+    for (size_t at = 0; (at = list.find("\"id\"", at)) != std::string::npos; ++at) ++count;
+    return count;
+  }
+
+  /// Each list has the daemon ask about every namespace.
+  static bool stays(size_t count) {
+    return !wait_until([&] { return namespaces() != count; }, 1500);
+  }
+
+  /// Held by a descriptor, and by a bind mount, asked about several times: then it goes.
+  static void hold_a_namespace(const std::string& dir) {
+    UniqueFd held = held_namespace();
+    ASSERT_OK(held.get());
+    const size_t before = namespaces();
+    EXPECT_TRUE(stays(before));
+    EXPECT_EQ(program_in(held.get(), {"receive", "--all", "/kept"}).stdout_text, "survives\n");
+    EXPECT_EQ(program_in(held.get(), {"send", "/kept", "again"}).status, 0);
+
+    const std::string pin = dir + "-pin";
+    ASSERT_OK(close(open(pin.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)));
+    ASSERT_OK(mount(("/proc/self/fd/" + std::to_string(held.get())).c_str(), pin.c_str(), nullptr, MS_BIND, nullptr));
+    held.reset();
+    EXPECT_TRUE(stays(before));
+    held = UniqueFd(open(pin.c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(program_in(held.get(), {"receive", "--all", "/kept"}).stdout_text, "again\n");
+    EXPECT_EQ(namespaces(), before);
+
+    held.reset();
+    ASSERT_OK(umount2(pin.c_str(), MNT_DETACH));
+    ASSERT_OK(unlink(pin.c_str()));
+    EXPECT_TRUE(wait_until([&] { return namespaces() < before; }, kFreedWithinMs));
+  }
+
   void with_daemon_lacking(const std::string& features, const std::function<void(const std::string&)>& body) {
     in_private_namespaces([&](const std::string& dir) {
       const PoorDaemon daemon("--without=" + features);
@@ -110,10 +178,94 @@ class Fallback : public ProgramTest {
   }
 };
 
-TEST_F(Fallback, WithoutNamespaceHandlesMembersAreLookedFor) {
+TEST_F(Fallback, WithoutNamespaceHandlesTheNamespaceIsProbed) {
   with_daemon_lacking("nsfs-handles", [](const std::string& dir) {
     use_queues();
     outlive_the_namespace(dir);
+  });
+}
+
+TEST_F(Fallback, AHeldNamespaceIsKeptByHandle) {
+  in_private_namespaces([](const std::string& dir) {
+    const PoorDaemon daemon("--max-namespaces=1024");
+    ASSERT_TRUE(daemon.listens());
+    hold_a_namespace(dir);
+  });
+}
+
+TEST_F(Fallback, AHeldNamespaceIsKeptByProbe) {
+  if (!CapabilityCheck::has_kernel_mqueue()) GTEST_SKIP() << "needs the kernel's mqueue";
+  with_daemon_lacking("nsfs-handles", hold_a_namespace);
+}
+
+TEST_F(Fallback, AHeldNamespaceIsKeptBySearch) {
+  with_daemon_lacking("nsfs-handles,namespace-probe", [](const std::string& dir) {
+    use_queues();
+    hold_a_namespace(dir);
+  });
+}
+
+// fs/namei.c:may_create answers EOVERFLOW to ids without a name in the superblock's user namespace: the daemon's.
+TEST_F(Fallback, ANamespaceOfAUserNamespaceIsProbedFromWithin) {
+  if (!CapabilityCheck::has_kernel_mqueue()) GTEST_SKIP() << "needs the kernel's mqueue";
+  with_daemon_lacking("nsfs-handles", [](const std::string&) {
+    Gate made, mapped, used, go;
+    Companion container([&] {
+      ASSERT_OK(unshare(CLONE_NEWUSER));
+      made.open();
+      mapped.wait();
+      ASSERT_OK(setresgid(0, 0, 0));
+      ASSERT_OK(setresuid(0, 0, 0));
+      ASSERT_OK(unshare(CLONE_NEWIPC));
+      EXPECT_EQ(program({"create", "/kept"}).status, 0);
+      used.open();
+      go.wait();
+    });
+    made.wait();
+    const std::string process = "/proc/" + std::to_string(container.pid());
+    for (const char* map : {"/uid_map", "/gid_map"}) {
+      const UniqueFd file(open((process + map).c_str(), O_WRONLY | O_CLOEXEC));
+      ASSERT_OK(static_cast<int>(write(file.get(), "0 100000 1000", 13)));
+    }
+    mapped.open();
+    used.wait();
+    UniqueFd held(open((process + "/ns/ipc").c_str(), O_RDONLY | O_CLOEXEC));
+    const size_t before = namespaces();
+    go.open();
+    container.join();
+    EXPECT_TRUE(stays(before));
+    held.reset();
+    EXPECT_TRUE(wait_until([&] { return namespaces() < before; }));
+  });
+}
+
+// getdents(2) holds the lock of the directory that the probe asks, for as long as the memory that it writes to takes.
+TEST_F(Fallback, AMemberThatHoldsTheProbeUpKeepsItsNamespaceAndNobodyWaits) {
+  if (!CapabilityCheck::has_kernel_mqueue()) GTEST_SKIP() << "needs the kernel's mqueue";
+  with_daemon_lacking("nsfs-handles", [](const std::string& dir) {
+    UniqueFd held = held_namespace();
+    const size_t before = namespaces();
+    StallingFile stalling(dir + ".stalling");
+    const UniqueFd file(open((dir + ".stalling").c_str(), O_RDONLY | O_CLOEXEC));
+    void* const page = mmap(nullptr, kStallingFileSize, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(), 0);
+    ASSERT_NE(page, MAP_FAILED);
+    UniqueFd queues;
+    {
+      const UniqueFd own(open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC));
+      ASSERT_OK(setns(held.get(), CLONE_NEWIPC));
+      ASSERT_OK(mount("none", dir.c_str(), "mqueue", 0, nullptr));
+      ASSERT_OK(setns(own.get(), CLONE_NEWIPC));
+      queues = UniqueFd(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      ASSERT_OK(umount2(dir.c_str(), MNT_DETACH));
+    }
+    Companion stuck([&] { syscall(SYS_getdents64, queues.get(), page, kStallingFileSize); });
+    EXPECT_TRUE(stalling.wait_for_a_reader());
+    held.reset();
+    EXPECT_TRUE(stays(before));
+    stalling.fail();
+    stuck.join();
+    munmap(page, kStallingFileSize);
+    EXPECT_TRUE(wait_until([&] { return namespaces() < before; }, kFreedWithinMs));
   });
 }
 

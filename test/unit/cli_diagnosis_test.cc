@@ -11,7 +11,7 @@ namespace {
 
 daemon::SystemReport rich() {
   daemon::SystemReport report;
-  report.features = {true, true, true, true, true, true};
+  report.features = {true, true, true, true, true, true, true};
   report.fuse = daemon::FuseProtocol{7, 41, true, true};
   return report;
 }
@@ -81,6 +81,17 @@ TEST(Diagnosis, AnOldKernelIsNamed) {
   report.fuse->minor = 32;
   EXPECT_EQ(find(diagnose(report, surroundings()), "mount-api").answer, Answer::kNo);
   EXPECT_EQ(find(diagnose(report, surroundings()), "fuse-resend").found, "FUSE protocol 7.32");
+}
+
+TEST(Diagnosis, HowTheEndOfANamespaceIsKnownIsSaid) {
+  auto report = rich();
+  report.features.nsfs_handles = false;
+  EXPECT_NE(find(diagnose(report, surroundings()), "namespace-probe").follows.find("only held keeps its queues"),
+            std::string::npos);
+  report.features.namespace_probe = false;
+  const Finding probe = find(diagnose(report, surroundings()), "namespace-probe");
+  EXPECT_EQ(probe.answer, Answer::kNo);
+  EXPECT_NE(probe.follows.find("loses them"), std::string::npos) << probe.follows;
 }
 
 TEST(Diagnosis, AMountWhoseDaemonIsGoneCanBeUnmounted) {
