@@ -331,7 +331,7 @@ BatchFunction first_operation(MessageCalls& calls, bool with_open, int count) {
 // Two of the contenders are one user in one namespace, and have a queue each.
 constexpr rlim_t kShares = 2;
 
-// How deep a queue of messages of kShort bytes may be (SPEC D2).
+// How deep a queue of messages of kShort bytes may be (doc/behaviour.md D2).
 long permitted_depth() {
   rlimit limit{};
   getrlimit(RLIMIT_MSGQUEUE, &limit);

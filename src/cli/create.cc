@@ -33,7 +33,7 @@ int run(const CreateOptions& options) {
   auto connection = connect_to_daemon(attempt);
   if (!connection) return kFailure;
 
-  // An attribute that was not given is what a queue without attributes has (SPEC C7).
+  // An attribute that was not given is what a queue without attributes has (doc/behaviour.md C7).
   CreateFacts facts;
   if (const auto limits = client::get_limits(*connection, options.namespace_name.c_str())) {
     facts.limits = *limits;

@@ -78,7 +78,7 @@ std::string explain_attributes(const Attempt& attempt, const CreateFacts& facts)
   if (facts.limits) {
     const auto maxmsg = static_cast<uint64_t>(facts.maxmsg);
     const auto msgsize = static_cast<uint64_t>(facts.msgsize);
-    // Who may exceed a namespace's limits is still held by the hard ones (SPEC C6).
+    // Who may exceed a namespace's limits is still held by the hard ones (doc/behaviour.md C6).
     if (maxmsg > kMaxMessages) return line(attempt, over_limit("maxmsg", facts.maxmsg, "HARD_MSGMAX", kMaxMessages), EINVAL);
     if (msgsize > kMaxMessageSize) {
       return line(attempt, over_limit("msgsize", facts.msgsize, "HARD_MSGSIZEMAX", kMaxMessageSize), EINVAL);

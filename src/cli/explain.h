@@ -27,7 +27,7 @@ struct Attempt {
 /// For what is not special to one command: connections, namespaces, names, rights.
 std::string explain(const Attempt& attempt, Error error);
 
-/// What decides whether a queue can be created (SPEC C5).
+/// What decides whether a queue can be created (doc/behaviour.md C5).
 struct CreateFacts {
   int64_t maxmsg = 0;
   int64_t msgsize = 0;
@@ -47,7 +47,7 @@ struct TransferFacts {
 std::string explain_send(const Attempt& attempt, Error error, const TransferFacts& facts);
 std::string explain_receive(const Attempt& attempt, Error error, const TransferFacts& facts);
 
-/// RLIMIT_MSGQUEUE's charge for a queue (SPEC D2), bytes; the largest number if it overflows.
+/// RLIMIT_MSGQUEUE's charge for a queue (doc/behaviour.md D2), bytes; the largest number if it overflows.
 uint64_t charge_of_queue(int64_t maxmsg, int64_t msgsize);
 
 }  // namespace mqueuefs::cli

@@ -1,4 +1,4 @@
-// mqueuefs_getattr, mqueuefs_setattr, mqueuefs_notify, in the kernel's order of checks (SPEC F1, F2).
+// mqueuefs_getattr, mqueuefs_setattr, mqueuefs_notify, in the kernel's order of checks (doc/behaviour.md F1, F2).
 //
 // The attributes of a queue that this process maps are read there: one system call, F_GETFL, since O_NONBLOCK belongs to the
 // open file description, which other processes may share.

@@ -1,4 +1,4 @@
-// Sending and receiving: mqueuefs_timedsend and its kin. The checks are in the kernel's order (SPEC E1 to E3); a
+// Sending and receiving: mqueuefs_timedsend and its kin. The checks are in the kernel's order (doc/behaviour.md E1 to E3); a
 // descriptor that is not ours is the kernel's to answer.
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -21,7 +21,7 @@ namespace {
 
 constexpr unsigned kPriorities = 32768;  // MQ_PRIO_MAX
 
-// SPEC E1. EFAULT, EINVAL.
+// doc/behaviour.md E1. EFAULT, EINVAL.
 Result<Deadline> read_deadline(const timespec* given) {
   if (given == nullptr) return Deadline{};
   if (!readable(given, sizeof *given)) return Error{EFAULT, "timeout"};
@@ -29,7 +29,7 @@ Result<Deadline> read_deadline(const timespec* given) {
   return deadline_of(&copy);
 }
 
-// What comes before EFAULT for the message (SPEC E2), asked only when it is EFAULT or worse.
+// What comes before EFAULT for the message (doc/behaviour.md E2), asked only when it is EFAULT or worse.
 Status why_not_sent(int queue, size_t size) {
   const int flags = fcntl(queue, F_GETFL);
   const int access = flags & O_ACCMODE;

@@ -133,7 +133,7 @@ int sleep_on(const Sleep& sleep) {
   return slept == 0 ? 0 : errno;
 }
 
-// ipc/mqueue.c orders by the kernel's prio: 0 to 99 real-time, 100 to 139 by nice (SPEC E7).
+// ipc/mqueue.c orders by the kernel's prio: 0 to 99 real-time, 100 to 139 by nice (doc/behaviour.md E7).
 uint32_t rank_of_this_thread() {
   struct {
     uint32_t size, policy;

@@ -13,7 +13,7 @@ namespace {
 using control::Type;
 
 unsigned long mount_flags_of(uint32_t flags) {
-  // Always both, as the kernel's own (SPEC A3).
+  // Always both, as the kernel's own (doc/behaviour.md A3).
   unsigned long result = MS_RELATIME | MS_NOEXEC | MS_NODEV;
   if (flags & control::kMountReadOnly) result |= MS_RDONLY;
   if (flags & control::kMountNoSuid) result |= MS_NOSUID;

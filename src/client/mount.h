@@ -14,7 +14,7 @@ namespace mqueuefs::client {
 
 /// Mounts at the directory `dir`. `flags`: control::MountFlags. `source` is kept and means nothing.
 ///
-/// Errors: ENOENT: no such namespace or directory; EPERM: the namespace is not the caller's to mount (SPEC A4);
+/// Errors: ENOENT: no such namespace or directory; EPERM: the namespace is not the caller's to mount (doc/behaviour.md A4);
 /// ENOTDIR; those of move_mount(2).
 Status mount_namespace(Connection& connection, const char* namespace_name, const char* source, const char* dir,
                        uint32_t flags);

@@ -92,7 +92,7 @@ Result<UniqueFd> open_queue(Connection& connection, const char* namespace_name, 
   if (!root) return root.error();
 
   if (for_neither && (oflag & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
-    // open(2) takes access mode 3 of an existing file, mq_open refuses it (prepare_open, SPEC C2).
+    // open(2) takes access mode 3 of an existing file, mq_open refuses it (prepare_open, doc/behaviour.md C2).
     struct stat status {};
     if (fstatat(root->get(), *name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
       if (announced) withdraw(connection);

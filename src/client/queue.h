@@ -22,7 +22,7 @@ struct Attributes {
   int64_t msgsize = 0;
 };
 
-/// The rules for names of mq_open(2) (ipc/mqueue.c, SPEC C1), after stripping one leading slash, which is the
+/// The rules for names of mq_open(2) (ipc/mqueue.c, doc/behaviour.md C1), after stripping one leading slash, which is the
 /// file name then. ENOENT: empty; ENAMETOOLONG: over 255 bytes; EACCES: a '/' inside, "." or "..".
 Result<const char*> file_name_of(const char* queue_name);
 
@@ -35,7 +35,7 @@ Result<UniqueFd> open_root(Connection& connection, const char* namespace_name);
 /// mean nothing to a queue do nothing. `attributes` may be null;
 /// they take effect if the queue is created by this call.
 ///
-/// Errors (SPEC C2, C5): EINVAL: an existing queue and access mode 3, or attributes out of range; ENOENT, EEXIST,
+/// Errors (doc/behaviour.md C2, C5): EINVAL: an existing queue and access mode 3, or attributes out of range; ENOENT, EEXIST,
 /// EACCES, ENOSPC, EMFILE, EOVERFLOW, ENOMEM, EROFS, and those of open_root.
 Result<UniqueFd> open_queue(Connection& connection, const char* namespace_name, const char* queue_name, int oflag,
                             mode_t mode, const Attributes* attributes);

@@ -1,4 +1,4 @@
-// What may be done with System V objects from outside: lists, removals, ids that are to be others (SPEC H3 to H5).
+// What may be done with System V objects from outside: lists, removals, ids that are to be others (doc/behaviour.md H3 to H5).
 //
 // All of these ask the daemon once, or a page at a time. `namespace_name` "": the calling thread's own namespace.
 #pragma once

@@ -37,7 +37,7 @@ class Deadline {
   int64_t ns_ = kNever;
 };
 
-/// SPEC E1: EINVAL for a negative time or nanoseconds out of range. Null: no deadline. Times that nanoseconds
+/// doc/behaviour.md E1: EINVAL for a negative time or nanoseconds out of range. Null: no deadline. Times that nanoseconds
 /// can't count are as good as for ever.
 Result<Deadline> deadline_of(const timespec* timeout);
 

@@ -1,6 +1,6 @@
 // Asking whether memory can be read or written, without a crash if it can't.
 //
-// The kernel answers EFAULT for a bad pointer (SPEC E12). Here the kernel is asked first, by calls that look at
+// The kernel answers EFAULT for a bad pointer (doc/behaviour.md E12). Here the kernel is asked first, by calls that look at
 // the memory and change nothing, for less than what copying through it would cost. What another thread unmaps in
 // between is not caught.
 #pragma once

@@ -1,4 +1,4 @@
-// What administrators ask for: lists, removals, and ids that are to be others (SPEC H3 to H5).
+// What administrators ask for: lists, removals, and ids that are to be others (doc/behaviour.md H3 to H5).
 #include <algorithm>
 #include <cstring>
 

@@ -1,4 +1,4 @@
-// Who may do what to a namespace (SPEC A4).
+// Who may do what to a namespace (doc/behaviour.md A4).
 //
 //   the administrator   who has CAP_SYS_ADMIN in the daemon's user namespace; for a daemon without that right
 //                       itself, its own user

@@ -74,7 +74,7 @@ Result<int> run_fusermount(const std::string& fusermount, const char* const* arg
 }  // namespace
 
 uint64_t mount_attributes(uint32_t mount_flags) {
-  // The kernel's mqueue is always noexec and nodev (SPEC A3).
+  // The kernel's mqueue is always noexec and nodev (doc/behaviour.md A3).
   uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
   if ((mount_flags & control::kMountReadOnly) != 0) attributes |= MOUNT_ATTR_RDONLY;
   if ((mount_flags & control::kMountNoSuid) != 0) attributes |= MOUNT_ATTR_NOSUID;

@@ -46,7 +46,7 @@ Result<Opened> open_or_create(const seccomp::OpenCall& what, int root) {
       if (errno != EEXIST || (what.flags & O_EXCL) != 0) return last_error("openat");
     }
     if ((what.flags & O_ACCMODE) == O_ACCMODE) {
-      // open(2) takes access mode 3 of an existing file, mq_open refuses it (prepare_open, SPEC C2).
+      // open(2) takes access mode 3 of an existing file, mq_open refuses it (prepare_open, doc/behaviour.md C2).
       struct stat status {};
       if (fstatat(root, name, &status, AT_SYMLINK_NOFOLLOW) == 0) return Error{EINVAL, "access mode"};
       if (errno != ENOENT || (what.flags & O_CREAT) == 0) return last_error("fstatat");

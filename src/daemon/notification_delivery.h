@@ -1,7 +1,7 @@
 // Where mq_notify(3) sends what it has to say: a signal to a process, or a packet to a connection.
 //
 // A signal goes by pidfd, so that it never reaches another process that got the number; after an exec(2) it
-// is suppressed (SPEC F6): files under /proc/PID that were opened before it belong to the memory that exec
+// is suppressed (doc/behaviour.md F6): files under /proc/PID that were opened before it belong to the memory that exec
 // replaced, and read as empty from then on.
 #pragma once
 
@@ -27,7 +27,7 @@ class ExecDetector {
   UniqueFd file_;
 };
 
-/// SIGEV_SIGNAL: si_code SI_MESGQ, si_pid and si_uid of the sender as the receiver numbers them (SPEC F5).
+/// SIGEV_SIGNAL: si_code SI_MESGQ, si_pid and si_uid of the sender as the receiver numbers them (doc/behaviour.md F5).
 /// Null: the process is gone.
 ///
 /// The kernel translates a signal's si_uid from the user namespace of who sends it, and makes si_pid 0 if the

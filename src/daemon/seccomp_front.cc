@@ -27,7 +27,7 @@ constexpr size_t kMostHelpers = 16;
 constexpr char kWokenUp = 1;  // NOTIFY_WOKENUP of linux/mqueue.h
 constexpr char kRemoved = 2;  // NOTIFY_REMOVED
 
-/// SIGEV_THREAD of the raw call: the cookie, with its last byte changed, to the target's own socket (SPEC F8).
+/// SIGEV_THREAD of the raw call: the cookie, with its last byte changed, to the target's own socket (doc/behaviour.md F8).
 class NetlinkTarget final : public ipc::NotificationTarget {
  public:
   NetlinkTarget(UniqueFd socket, std::string cookie) : socket_(std::move(socket)), cookie_(std::move(cookie)) {}

@@ -111,7 +111,7 @@ void on_mknod(fuse_req_t request, fuse_ino_t, const char* name, mode_t mode, dev
   FuseSession& session = FuseSession::of(request);
   const auto announced = session.services().take_announcement(fuse_req_ctx(request)->pid, name);
   if ((mode & S_IFMT) != S_IFREG && (mode & S_IFMT) != 0) {
-    fuse_reply_err(request, EPERM);  // SPEC A5
+    fuse_reply_err(request, EPERM);  // doc/behaviour.md A5
     return;
   }
   const auto created = create_queue(session, request, name, mode, announced);
@@ -144,7 +144,7 @@ void on_opendir(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
   FuseSession& session = FuseSession::of(request);
   info->cache_readdir = session.caching();
   // With keep_cache the kernel lists an unchanged directory without a READDIR, so that reading it would leave
-  // no trace; where the trace is due (SPEC B12) the listing is dropped, and the READDIR comes.
+  // no trace; where the trace is due (doc/behaviour.md B12) the listing is dropped, and the READDIR comes.
   info->keep_cache = session.caching() && !session.superblock()->directory_read_is_due();
   fuse_reply_open(request, info);
 }

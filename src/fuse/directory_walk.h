@@ -1,6 +1,6 @@
 // The order of readdir(3) and the positions in it (telldir, lseek).
 //
-// "." and "..", then the queues, newest first (SPEC A7). A position names the entry *before* it: 0 nothing,
+// "." and "..", then the queues, newest first (doc/behaviour.md A7). A position names the entry *before* it: 0 nothing,
 // 1 ".", 2 "..", else a queue's inode number + 1. So it stays good while entries come and go, needs no state
 // in the open directory, and fits into 31 bits for as long as inode numbers do (a 32-bit program's d_off).
 // Positions need not grow along the way: the kernel only compares them for equality.

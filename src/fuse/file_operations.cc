@@ -19,7 +19,7 @@ namespace {
 
 /// open(O_TRUNC), which FUSE leaves to us as a whole (ATOMIC_O_TRUNC): st_size, the times, and what else
 /// fs/attr.c:setattr_should_drop_suidgid says for a caller without CAP_FSETID (here: any but root; other
-/// groups of his are not asked for, which drops more, never less). The messages stay (SPEC B6).
+/// groups of his are not asked for, which drops more, never less). The messages stay (doc/behaviour.md B6).
 void truncate_on_open(ipc::QueueInode& queue, const fuse_ctx& caller) {
   ipc::AttributeChange change;
   change.size = 0;
@@ -41,7 +41,7 @@ void on_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     return;
   }
   const std::shared_ptr<ipc::QueueInode> queue = node->queue;
-  // O_CREAT of what exists: what was announced for it does not count (SPEC C4).
+  // O_CREAT of what exists: what was announced for it does not count (doc/behaviour.md C4).
   session.services().take_announcement(fuse_req_ctx(request)->pid, queue->name());
   if ((info->flags & O_DIRECT) != 0) {
     fuse_reply_err(request, EINVAL);
@@ -71,7 +71,7 @@ void on_read(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_fil
   const size_t length = ipc::format_status_line(status, owner, line);
   const size_t from = std::min(static_cast<size_t>(std::max<off_t>(offset, 0)), length);
   const size_t bytes = std::min(size, length - from);
-  if (bytes > 0) file->queue->touch();  // SPEC B11
+  if (bytes > 0) file->queue->touch();  // doc/behaviour.md B11
   fuse_reply_buf(request, line.data() + from, bytes);
 }
 
@@ -80,7 +80,7 @@ void on_flush(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
   OpenFile* file = session.file(info);
   if (file != nullptr && file->only_for_mapping) file = nullptr;
   if (file != nullptr) file->queue->note_descriptor_closed();
-  // Each close(2), the last or not, of any descriptor of the queue (SPEC F7). FUSE names the thread.
+  // Each close(2), the last or not, of any descriptor of the queue (doc/behaviour.md F7). FUSE names the thread.
   if (file != nullptr && (file->queue->has_registration() || file->queue->is_mapped())) {
     const pid_t process = session.tasks().process_of(fuse_req_ctx(request)->pid);
     if (process != 0) file->queue->process_closed(process);
@@ -101,7 +101,7 @@ void on_poll(fuse_req_t request, fuse_ino_t, fuse_file_info* info, fuse_pollhand
     fuse_reply_err(request, EBADF);
     return;
   }
-  // Kept even if something is ready: an edge-triggered epoll waits for the next message (SPEC E10).
+  // Kept even if something is ready: an edge-triggered epoll waits for the next message (doc/behaviour.md E10).
   if (poll != nullptr) {
     session.keep_poll_handle(*file, std::move(poll));
     file->queue->poll();

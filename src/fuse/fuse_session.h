@@ -79,7 +79,7 @@ class FuseSession final : public Session, public ipc::SuperblockObserver {
   Device device_;  // last: nothing asks when the rest is gone
 };
 
-/// 0: `name` may be the name of a queue; else ENAMETOOLONG: FUSE itself lets longer ones through (SPEC A7).
+/// 0: `name` may be the name of a queue; else ENAMETOOLONG: FUSE itself lets longer ones through (doc/behaviour.md A7).
 int check_name(const char* name);
 
 }  // namespace mqueuefs::fuse

@@ -89,7 +89,7 @@ void on_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int w
 }
 
 void on_statfs(fuse_req_t request, fuse_ino_t) {
-  struct statvfs answer {};  // fs/libfs.c:simple_statfs, SPEC A2; f_type is FUSE's
+  struct statvfs answer {};  // fs/libfs.c:simple_statfs, doc/behaviour.md A2; f_type is FUSE's
   answer.f_bsize = 4096;
   answer.f_frsize = 4096;
   answer.f_namemax = ipc::kMaxNameBytes;

@@ -24,7 +24,7 @@ struct DestroyPollHandle {
 };
 using PollHandle = std::unique_ptr<fuse_pollhandle, DestroyPollHandle>;
 
-/// One open file description of a queue. Access mode 3 is neither readable nor writable (SPEC C3).
+/// One open file description of a queue. Access mode 3 is neither readable nor writable (doc/behaviour.md C3).
 struct OpenFile {
   OpenFile(std::shared_ptr<ipc::QueueInode> opened, int open_flags)
       : queue(std::move(opened)),

@@ -6,7 +6,7 @@
 namespace mqueuefs::fuse {
 
 // What Linux's mqueue has no inode operation for: the VFS answers EPERM after its own checks (EEXIST, EACCES,
-// EXDEV, ENOTDIR ...), which it makes for us too before it asks (SPEC A5, A6).
+// EXDEV, ENOTDIR ...), which it makes for us too before it asks (doc/behaviour.md A5, A6).
 void refuse_symlink(fuse_req_t request, const char*, fuse_ino_t, const char*) {
   fuse_reply_err(request, EPERM);
 }
@@ -25,7 +25,7 @@ void refuse_rename(fuse_req_t request, fuse_ino_t, const char*, fuse_ino_t, cons
 
 namespace {
 
-// What mqueue has no file operation for (SPEC B5): see ksys_write and vfs_fsync_range.
+// What mqueue has no file operation for (doc/behaviour.md B5): see ksys_write and vfs_fsync_range.
 void refuse_write(fuse_req_t request, fuse_ino_t, const char*, size_t, off_t, fuse_file_info*) {
   fuse_reply_err(request, EINVAL);
 }
@@ -37,9 +37,9 @@ void refuse_fsync(fuse_req_t request, fuse_ino_t, int, fuse_file_info*) {
 
 // What is missing here is answered ENOSYS, on purpose. The kernel remembers it and answers these itself from
 // then on, without asking, and each in the way that Linux's mqueue would:
-//   setxattr getxattr removexattr   EOPNOTSUPP (SPEC A11). Reading a POSIX ACL says ENODATA; EOPNOTSUPP for that,
+//   setxattr getxattr removexattr   EOPNOTSUPP (doc/behaviour.md A11). Reading a POSIX ACL says ENODATA; EOPNOTSUPP for that,
 //                                   too, would take an answer each time, and `ls -l` asks it of every file
-//   fallocate tmpfile               EOPNOTSUPP (SPEC A6, B5)
+//   fallocate tmpfile               EOPNOTSUPP (doc/behaviour.md A6, B5)
 //   lseek (SEEK_DATA, SEEK_HOLE)    the generic ones by st_size, as default_llseek has them
 //   copy_file_range                 the generic one by splice
 //   fsyncdir                        0, mqueue's noop_fsync

@@ -56,7 +56,7 @@ IoctlReply reply_sent(const Result<ipc::Outcome>& sent) {
   return {.outcome = *sent == ipc::Outcome::kWaiting ? control::kWaiting : control::kDone};
 }
 
-// mq_timedsend(2). The order is SPEC E2's: priority, descriptor, length; only then what is ours alone.
+// mq_timedsend(2). The order is that of doc/behaviour.md E2: priority, descriptor, length; only then what is ours alone.
 IoctlReply send(const IoctlContext& context, Bytes argument) {
   const auto header = take_header<control::SendHeader>(argument);
   if (!header) return fail(EINVAL);
@@ -94,7 +94,7 @@ IoctlReply send(const IoctlContext& context, Bytes argument) {
                                wait_request(context, *channel, header->flags, header->deadline_ns)));
 }
 
-// mq_timedreceive(2), in the order of SPEC E3.
+// mq_timedreceive(2), in the order of doc/behaviour.md E3.
 IoctlReply receive(const IoctlContext& context, Bytes argument, Room answer) {
   const auto header = take_header<control::ReceiveHeader>(argument);
   if (!header || answer.size() < sizeof(*header)) return fail(EINVAL);
@@ -230,7 +230,7 @@ IoctlReply touch(const IoctlContext& context, Room answer) {
   return reply;
 }
 
-// mq_notify(2), in the order of SPEC F2.
+// mq_notify(2), in the order of doc/behaviour.md F2.
 IoctlReply notify(const IoctlContext& context, Bytes argument) {
   const auto header = take_header<control::NotifyHeader>(argument);
   if (!header) return fail(EINVAL);

@@ -38,7 +38,7 @@ struct IoctlReply {
 /// Carries out one ioctl. `argument` is input; `answer` has room for as many bytes as the caller has.
 ///
 /// Never blocks. Errors: ENOTTY unknown command; EINVAL an argument that makes no sense; else those of the
-/// call that it stands for, in that call's order (SPEC E2, E3, F2).
+/// call that it stands for, in that call's order (doc/behaviour.md E2, E3, F2).
 IoctlReply handle_queue_ioctl(const IoctlContext& context, unsigned command,
                               std::span<const std::byte> argument, std::span<std::byte> answer);
 

@@ -60,7 +60,7 @@ void on_init(void*, fuse_conn_info* connection) {
   // it.
   connection->max_background = 65535;
   connection->congestion_threshold = 65535;
-  connection->time_gran = 1'000'000'000;  // SPEC B10
+  connection->time_gran = 1'000'000'000;  // doc/behaviour.md B10
 }
 
 void FuseSession::attributes_changed(ipc::QueueInode& queue) {
@@ -129,7 +129,7 @@ Status FuseSession::open(std::shared_ptr<ipc::QueueInode> queue, fuse_file_info&
   const Status opened = queue->open_handle();
   if (!opened) return opened.error();
   info.fh = files_.add(std::move(queue), info.flags).first;
-  info.direct_io = 1;  // what read(2) gives changes all the time; no shared mmap (SPEC B5)
+  info.direct_io = 1;  // what read(2) gives changes all the time; no shared mmap (doc/behaviour.md B5)
   return {};
 }
 

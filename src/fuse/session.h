@@ -43,7 +43,7 @@ class Services {
   virtual Status start_trace(uint64_t channel, ipc::TaskId caller, ipc::QueueInode& queue, uint32_t payload_bytes) = 0;
 
   /// To be asked before a superblock is: makes sure that a namespace whose last task is gone is freed. EOVERFLOW:
-  /// the user namespace that owns it has no name for the creator's ids (SPEC C5).
+  /// the user namespace that owns it has no name for the creator's ids (doc/behaviour.md C5).
   virtual Status check_creation(ipc::Superblock& superblock, const ipc::Creator& creator) = 0;
 
   /// Sends what it needs to map `queue` to the connection `channel`, if that is the caller's own. ENOTCONN: there is no

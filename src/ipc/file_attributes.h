@@ -12,7 +12,7 @@ namespace mqueuefs::ipc {
 /// Which of the three times an event moves.
 enum TimeMask : unsigned { kAtime = 1, kMtime = 2, kCtime = 4, kAllTimes = 7 };
 
-/// Times are whole seconds (SPEC B10).
+/// Times are whole seconds (doc/behaviour.md B10).
 struct FileAttributes {
   mode_t mode = 0;  ///< the 07777 bits
   uid_t uid = 0;
@@ -38,7 +38,7 @@ struct AttributeChange {
   std::optional<mode_t> mode;
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
-  std::optional<int64_t> size;  ///< truncate: st_size only, the messages stay (SPEC B6)
+  std::optional<int64_t> size;  ///< truncate: st_size only, the messages stay (doc/behaviour.md B6)
   std::optional<int64_t> atime_s;
   std::optional<int64_t> mtime_s;
 };

@@ -38,7 +38,7 @@ class IpcNamespace {
   sysv::SysvIpc& sysv() { return sysv_; }
   const sysv::SysvIpc& sysv() const { return sysv_; }
 
-  /// Queues that exist, unlinked but open ones included (SPEC D4).
+  /// Queues that exist, unlinked but open ones included (doc/behaviour.md D4).
   uint64_t queue_count() const { return queue_count_; }
   uint64_t charged_bytes(uid_t uid) const;
   uint64_t charged_bytes() const;

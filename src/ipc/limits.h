@@ -16,7 +16,7 @@ namespace mqueuefs::ipc {
 
 class HeldQueue;
 
-/// Values and their defaults (SPEC D1, H2).
+/// Values and their defaults (doc/behaviour.md D1, H2).
 struct Limits {
   uint64_t queues_max = 256;
   uint64_t msg_max = 10;
@@ -44,7 +44,7 @@ struct Limits {
   /// The greatest values that `set` admits.
   static Limits greatest();
 
-  /// What a queue gets that is created without attributes (SPEC C7).
+  /// What a queue gets that is created without attributes (doc/behaviour.md C7).
   QueueAttributes default_attributes() const;
 };
 
@@ -66,7 +66,7 @@ struct RequestedAttributes {
 /// What a thread has said of the queue that it is about to create, where the file system cannot carry it.
 struct AnnouncedCreation {
   std::optional<RequestedAttributes> attributes;
-  bool for_neither = false;  ///< access mode 3: the descriptor neither sends nor receives (SPEC C3)
+  bool for_neither = false;  ///< access mode 3: the descriptor neither sends nor receives (doc/behaviour.md C3)
   /// In whose place the task acts: his limits and capabilities count. 0: its own.
   TaskId in_place_of = 0;
   /// What the task unlinked under this name: a creation undoes that.
@@ -74,11 +74,11 @@ struct AnnouncedCreation {
 };
 
 /// Checks attributes as ipc/mqueue.c:mqueue_get_inode does: EINVAL for a value of 0 or less, or over the
-/// namespace's limit (over the hard limit for who may exceed it, SPEC C6).
+/// namespace's limit (over the hard limit for who may exceed it, doc/behaviour.md C6).
 Result<QueueAttributes> check_attributes(const RequestedAttributes& requested, const Limits& limits,
                                          bool may_exceed_limits);
 
-/// What a queue costs its creator's RLIMIT_MSGQUEUE, bytes (SPEC D2). Attributes in range can't overflow it.
+/// What a queue costs its creator's RLIMIT_MSGQUEUE, bytes (doc/behaviour.md D2). Attributes in range can't overflow it.
 uint64_t charge_of(const QueueAttributes& attributes);
 
 }  // namespace mqueuefs::ipc

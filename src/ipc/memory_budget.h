@@ -1,7 +1,7 @@
 // How much memory the daemon will hold for one user, over all namespaces.
 //
 // The kernel charges a message on its way to the kernel memory of the task, and queues to RLIMIT_MSGQUEUE,
-// which is one account for each user. Ours is one for each user and namespace (SPEC D3), so something has to
+// which is one account for each user. Ours is one for each user and namespace (doc/behaviour.md D3), so something has to
 // bound what a user can pile up by making namespaces, or by leaving messages in channels: this.
 #pragma once
 

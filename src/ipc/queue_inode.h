@@ -1,6 +1,6 @@
 // One queue: its inode, its messages, who waits for it, who wants to be told.
 //
-// All rules about sending and receiving are here, in the order of SPEC E; the front doors translate only.
+// All rules about sending and receiving are here, in the order of doc/behaviour.md E; the front doors translate only.
 //
 // The messages, and the line of those who wait, are in the segment (segment/shared_queue.h), where processes that map
 // the queue send and receive without asking. What they can't do themselves is done here when they tell us (told()), at
@@ -40,7 +40,7 @@ class MappingProcess {
   virtual pid_t process() const = 0;
 };
 
-inline constexpr int64_t kQueueFileSize = 80;  ///< FILENT_SIZE of ipc/mqueue.c, SPEC B1
+inline constexpr int64_t kQueueFileSize = 80;  ///< FILENT_SIZE of ipc/mqueue.c, doc/behaviour.md B1
 
 /// What the status line and the lists show.
 struct QueueStatus {
@@ -78,10 +78,10 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   int64_t file_size() const { return file_size_; }
   const QueueAttributes& attributes() const { return attributes_; }
   void set_attributes(const AttributeChange& change);
-  /// A non-empty read, or mq_setattr: atime and ctime (SPEC B11).
+  /// A non-empty read, or mq_setattr: atime and ctime (doc/behaviour.md B11).
   void touch() { stamp(kAtime | kCtime); }
 
-  /// Open handles, and calls that wait, keep an unlinked queue, its messages and its charge (SPEC B9, D4). ESTALE: the queue has
+  /// Open handles, and calls that wait, keep an unlinked queue, its messages and its charge (doc/behaviour.md B9, D4). ESTALE: the queue has
   /// ended (unlinked and all handles closed) and is kept only because the kernel still knows the inode.
   Status open_handle();
   void close_handle();
@@ -172,9 +172,9 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   // --- mq_notify(3) ---
   /// EBUSY: somebody is registered. EINVAL: type or signo (checked by notification_type_ok).
   Status register_notification(Registration registration);
-  /// Removes the registration of `process`, if it is that one's (SPEC F3). Stamps the times only then.
+  /// Removes the registration of `process`, if it is that one's (doc/behaviour.md F3). Stamps the times only then.
   void unregister_notification(pid_t process);
-  /// `process` closed a descriptor of this queue, ended, or executed another program: its registration goes (SPEC F7).
+  /// `process` closed a descriptor of this queue, ended, or executed another program: its registration goes (doc/behaviour.md F7).
   void process_closed(pid_t process);
   bool has_registration() const { return registration_.has_value(); }
   /// Whose it is; 0: nobody's.
@@ -294,7 +294,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   std::vector<QueueTracer*> tracers_;
 };
 
-/// SIGEV_SIGNAL with a signo of 0 to 64, SIGEV_NONE, SIGEV_THREAD; else EINVAL (SPEC F2).
+/// SIGEV_SIGNAL with a signo of 0 to 64, SIGEV_NONE, SIGEV_THREAD; else EINVAL (doc/behaviour.md F2).
 Status notification_type_ok(int type, int signo);
 
 }  // namespace mqueuefs::ipc

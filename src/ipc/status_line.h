@@ -9,7 +9,7 @@
 namespace mqueuefs::ipc {
 
 /// Writes the line, newline included, and returns its length. `notify_pid` is the registered process as
-/// numbered for the reader (SPEC B2, B3).
+/// numbered for the reader (doc/behaviour.md B2, B3).
 size_t format_status_line(const QueueStatus& status, pid_t notify_pid, std::span<char, 128> out);
 
 }  // namespace mqueuefs::ipc

@@ -12,7 +12,7 @@ namespace mqueuefs::ipc {
 
 Superblock::Superblock(IpcNamespace& ipc_namespace, const Environment& environment, uid_t root_uid, gid_t root_gid)
     : namespace_(&ipc_namespace), environment_(environment) {
-  root_.mode = 01777;  // SPEC A1
+  root_.mode = 01777;  // doc/behaviour.md A1
   root_.uid = root_uid;
   root_.gid = root_gid;
   root_.stamp(kAllTimes, file_time_now_s());
@@ -53,7 +53,7 @@ Result<std::shared_ptr<QueueInode>> Superblock::find(std::string_view name) cons
   return found->second;
 }
 
-// The order of the checks is ipc/mqueue.c:mqueue_create_attr's, then mqueue_get_inode's (SPEC C5).
+// The order of the checks is ipc/mqueue.c:mqueue_create_attr's, then mqueue_get_inode's (doc/behaviour.md C5).
 Result<std::shared_ptr<QueueInode>> Superblock::create(std::string_view name, mode_t mode,
                                                        const RequestedAttributes* requested, const Creator& creator) {
   if (name.size() > kMaxNameBytes) return Error{ENAMETOOLONG, "name"};
@@ -83,7 +83,7 @@ Result<std::shared_ptr<QueueInode>> Superblock::create(std::string_view name, mo
   queue->set_creator(tasks.process_of(creator.task), boottime_now_ns());
   names_.emplace(queue->name(), queue);
   by_inode_.emplace(queue->inode(), queue.get());
-  root_.stamp(kAllTimes, file_time_now_s());  // SPEC B12
+  root_.stamp(kAllTimes, file_time_now_s());  // doc/behaviour.md B12
   return queue;
 }
 

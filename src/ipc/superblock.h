@@ -35,7 +35,7 @@ class SuperblockObserver {
  public:
   /// st_size, mode, owner or a time of the queue is another than before.
   virtual void attributes_changed(QueueInode& queue) = 0;
-  /// Somebody who polls the queue has to look again (SPEC E10).
+  /// Somebody who polls the queue has to look again (doc/behaviour.md E10).
   virtual void readiness_changed(QueueInode& queue) = 0;
 
  protected:
@@ -66,9 +66,9 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   IpcNamespace* namespace_or_null() const { return namespace_; }
 
   const FileAttributes& root() const { return root_; }
-  int64_t root_size() const { return 40 + 20 * static_cast<int64_t>(names_.size()); }  ///< SPEC A1
+  int64_t root_size() const { return 40 + 20 * static_cast<int64_t>(names_.size()); }  ///< doc/behaviour.md A1
   void set_root_attributes(const AttributeChange& change);
-  /// readdir(3) under relatime: true if the root's atime has to move, which it then does (SPEC B12).
+  /// readdir(3) under relatime: true if the root's atime has to move, which it then does (doc/behaviour.md B12).
   bool note_directory_read();
   /// Whether note_directory_read() would move it now: a front door may answer from a cache only if not.
   bool directory_read_is_due() const;
@@ -77,7 +77,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
   Result<std::shared_ptr<QueueInode>> find(std::string_view name) const;
 
   /// Creates a queue; null `requested` means the namespace's default attributes. Errors, in this order
-  /// (SPEC C5): ENAMETOOLONG, EEXIST; EACCES the namespace is gone; ENOSPC queues_max; EINVAL attributes;
+  /// (doc/behaviour.md C5): ENAMETOOLONG, EEXIST; EACCES the namespace is gone; ENOSPC queues_max; EINVAL attributes;
   /// EOVERFLOW; EMFILE RLIMIT_MSGQUEUE; ENOMEM the user's ceiling.
   Result<std::shared_ptr<QueueInode>> create(std::string_view name, mode_t mode,
                                              const RequestedAttributes* requested, const Creator& creator);
@@ -90,7 +90,7 @@ class Superblock : public std::enable_shared_from_this<Superblock> {
 
   size_t queue_count() const { return names_.size(); }
   /// The newest queue with an inode below `inode` (UINT64_MAX: the newest of all), or null: the order of
-  /// readdir (SPEC A7), stable while entries come and go.
+  /// readdir (doc/behaviour.md A7), stable while entries come and go.
   QueueInode* next_below(uint64_t inode) const;
   /// The oldest with an inode above `inode`, or null.
   QueueInode* next_above(uint64_t inode) const;

@@ -36,7 +36,7 @@ class TaskInfo {
   /// The thread's process (tgid), or 0.
   virtual pid_t process_of(TaskId task) = 0;
 
-  /// The kernel's `prio`: -1 deadline, 0 to 99 real-time, 100 to 139 by nice; the smaller is served first (SPEC E7).
+  /// The kernel's `prio`: -1 deadline, 0 to 99 real-time, 100 to 139 by nice; the smaller is served first (doc/behaviour.md E7).
   /// Without what a priority-inheriting lock lends the task at the moment.
   virtual int rank_of(TaskId task) = 0;
 
@@ -52,7 +52,7 @@ class TaskInfo {
   /// The thread is stopped, by a signal or a debugger.
   virtual bool is_stopped(TaskId task) = 0;
 
-  /// `process` as numbered in the pid namespace of `reader`; 0 if not visible there (SPEC B3).
+  /// `process` as numbered in the pid namespace of `reader`; 0 if not visible there (doc/behaviour.md B3).
   virtual pid_t pid_seen_by(pid_t process, TaskId reader) = 0;
 };
 

@@ -1,4 +1,4 @@
-// The calls, one function each; each checks in the order of the kernel's (ipc/mqueue.c, SPEC C, E, F).
+// The calls, one function each; each checks in the order of the kernel's (ipc/mqueue.c, doc/behaviour.md C, E, F).
 #include <fcntl.h>
 #include <limits.h>
 #include <mqueue.h>
@@ -47,7 +47,7 @@ int int_argument(const Notification& call, int index) {
   return static_cast<int>(static_cast<uint32_t>(call.arguments[index]));
 }
 
-// The raw call's rules: a slash is a byte that no name has, in front as well (SPEC C1).
+// The raw call's rules: a slash is a byte that no name has, in front as well (doc/behaviour.md C1).
 Status check_name(const std::string& name) {
   if (name.empty()) return Error{ENOENT, "name"};
   if (name.find('/') != std::string::npos || name == "." || name == "..") return Error{EACCES, "name"};
@@ -64,7 +64,7 @@ std::shared_ptr<ipc::QueueInode> Session::queue_or_go_on(const Notification& cal
   if (found) {
     file = *found;
     auto queue = host_.find_queue(file.device_major, file.device_minor, file.inode);
-    // Access mode 3 (SPEC C3), or O_PATH, which is no open file.
+    // Access mode 3 (doc/behaviour.md C3), or O_PATH, which is no open file.
     if (queue != nullptr && !file.readable && !file.writable) {
       const auto flags = targets_.flags(call, descriptor);
       if (!flags || (*flags & O_PATH) != 0) queue = nullptr;

@@ -83,7 +83,7 @@ class Host {
 
   /// Where a notification goes. Null: the process is gone.
   virtual std::unique_ptr<ipc::NotificationTarget> make_signal_target(pid_t process, int signo, uint64_t value) = 0;
-  /// SIGEV_THREAD: the 32 bytes of `cookie` go to the netlink socket that the task calls `descriptor` (SPEC F8).
+  /// SIGEV_THREAD: the 32 bytes of `cookie` go to the netlink socket that the task calls `descriptor` (doc/behaviour.md F8).
   /// EBADF, EINVAL: it is none; EPERM: this daemon may not send there.
   virtual void make_netlink_target(
       ipc::TaskId task, int descriptor, const std::string& cookie,

@@ -8,7 +8,7 @@
 
 namespace mqueuefs {
 
-// mq_timedsend's order (SPEC E2).
+// mq_timedsend's order (doc/behaviour.md E2).
 Status SharedQueue::check_message(uint32_t priority, size_t size) const {
   if (priority >= kPriorities) return Error{EINVAL};
   if (size > attributes_.msgsize) return Error{EMSGSIZE};
@@ -24,7 +24,7 @@ Slot& SharedQueue::fill(uint32_t index, uint32_t priority, std::span<const std::
   return filled;
 }
 
-// The files' times have a granularity of one second (SPEC B10); time(2) is a fifth of what clock_gettime(2) costs.
+// The files' times have a granularity of one second (doc/behaviour.md B10); time(2) is a fifth of what clock_gettime(2) costs.
 uint64_t SharedQueue::now_s() { return static_cast<uint64_t>(time(nullptr)); }
 
 void SharedQueue::note_change(uint64_t now_s) const {

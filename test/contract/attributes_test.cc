@@ -1,4 +1,4 @@
-// SPEC F1: mq_getattr and mq_setattr; and the descriptor as one of the kernel's own: dup, fork, exec,
+// doc/behaviour.md F1: mq_getattr and mq_setattr; and the descriptor as one of the kernel's own: dup, fork, exec,
 // passing.
 #include <fcntl.h>
 #include <sys/resource.h>

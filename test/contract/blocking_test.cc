@@ -1,4 +1,4 @@
-// SPEC E5, E7..E9, E11, E13: callers that sleep: who is served, and what a signal, a stop, a debugger, a
+// doc/behaviour.md E5, E7..E9, E11, E13: callers that sleep: who is served, and what a signal, a stop, a debugger, a
 // freezer, a close or a cancellation does to them.
 #include <fcntl.h>
 #include <pthread.h>
@@ -586,7 +586,7 @@ TEST_F(Blocking, E11_CloseByAnotherThreadLeavesTheCallerBlockedAndServed) {
   });
 }
 
-// It is what fdget() of fs/file.c holds while the call lasts; so its creator is charged for it (SPEC D2).
+// It is what fdget() of fs/file.c holds while the call lasts; so its creator is charged for it (doc/behaviour.md D2).
 TEST_F(Blocking, E11_AQueueLastsAsLongAsACallerIsBlockedInIt) {
   in_new_namespace([](const std::string&) {
     const rlimit one_queue{120'000, 120'000};

@@ -1,4 +1,4 @@
-// SPEC B5: what a queue answers to the file operations that mean nothing to it.
+// doc/behaviour.md B5: what a queue answers to the file operations that mean nothing to it.
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -94,7 +94,7 @@ TEST_F(FileOperations, B5_DirectIsRefused) {
       EXPECT_OK(fcntl(fd, F_SETFL, flags | O_DIRECT));
     } else {
       EXPECT_ERRNO(EINVAL,
-                   fcntl(fd, F_SETFL, flags | O_DIRECT));  // SPEC B5 says that it succeeds; 6.18 does not
+                   fcntl(fd, F_SETFL, flags | O_DIRECT));  // doc/behaviour.md B5
     }
     EXPECT_OK(fcntl(fd, F_SETFL, flags | O_APPEND | O_NONBLOCK));
     EXPECT_EQ(O_APPEND | O_NONBLOCK, fcntl(fd, F_GETFL) & (O_APPEND | O_NONBLOCK | O_DIRECT));

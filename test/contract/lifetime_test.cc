@@ -1,4 +1,4 @@
-// SPEC G: the IPC namespace is gone, its superblock lives on in mounts and descriptors.
+// doc/behaviour.md G: the IPC namespace is gone, its superblock lives on in mounts and descriptors.
 //
 // The scenario of the kernel's commit 7eafd7c74c3f: one process has the namespace and mounts it where another
 // process, of another IPC namespace, sees the mount; then the first one leaves.

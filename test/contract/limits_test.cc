@@ -1,4 +1,4 @@
-// SPEC D: the limits of a namespace, and what queues are charged to whom.
+// doc/behaviour.md D: the limits of a namespace, and what queues are charged to whom.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-// SPEC A3, A4, A12, A13: mounts of a namespace, who may make them, read-only ones, and inotify.
+// doc/behaviour.md A3, A4, A12, A13: mounts of a namespace, who may make them, read-only ones, and inotify.
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>

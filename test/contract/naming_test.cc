@@ -1,4 +1,4 @@
-// SPEC A7: the names of queues, and reading the directory.
+// doc/behaviour.md A7: the names of queues, and reading the directory.
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>

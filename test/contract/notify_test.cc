@@ -1,4 +1,4 @@
-// SPEC F2..F8: mq_notify: who may register, what fires, what the signal says, and what ends a registration.
+// doc/behaviour.md F2..F8: mq_notify: who may register, what fires, what the signal says, and what ends a registration.
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-// SPEC C1..C7, C9: what mq_open accepts, and in which order it refuses.
+// doc/behaviour.md C1..C7, C9: what mq_open accepts, and in which order it refuses.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/fsuid.h>
@@ -323,7 +323,7 @@ TEST_F(Open, B4_AThreadMayBeAnotherUser) {
   });
 }
 
-// SPEC B7, as fcntl(2) shows it.
+// doc/behaviour.md B7, as fcntl(2) shows it.
 TEST_F(Open, B7_TheDescriptorHasTheFlagsThatWereAskedFor) {
   in_new_namespace([](const std::string&) {
     EXPECT_OK(UniqueFd(open_with("/a", 1, 1)).get());

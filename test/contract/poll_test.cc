@@ -1,4 +1,4 @@
-// SPEC E10: readiness, level- and edge-triggered.
+// doc/behaviour.md E10: readiness, level- and edge-triggered.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>

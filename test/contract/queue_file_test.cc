@@ -1,4 +1,4 @@
-// SPEC B1..B4, B6..B9: a queue as a file: what stat, read, seek, truncate, open and unlink make of it. What
+// doc/behaviour.md B1..B4, B6..B9: a queue as a file: what stat, read, seek, truncate, open and unlink make of it. What
 // it refuses: file_operations_test.cc; times: times_test.cc.
 #include <fcntl.h>
 #include <poll.h>
@@ -39,7 +39,7 @@ std::string read_text(const std::string& path) {
   return n < 0 ? std::string("<") + errno_name(errno) + ">" : std::string(text, static_cast<size_t>(n));
 }
 
-// The same through a descriptor that is open already: closing one would unregister the caller (SPEC F7).
+// The same through a descriptor that is open already: closing one would unregister the caller (doc/behaviour.md F7).
 std::string read_text(int fd) {
   char text[256];
   const ssize_t n = pread(fd, text, sizeof text, 0);

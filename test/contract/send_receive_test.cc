@@ -1,4 +1,4 @@
-// SPEC E1..E4, E6, E12: sending and receiving where nothing blocks: the order of the checks, of the messages,
+// doc/behaviour.md E1..E4, E6, E12: sending and receiving where nothing blocks: the order of the checks, of the messages,
 // and what a bad pointer does.
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,4 +1,4 @@
-// SPEC A: the superblock, the directory, and what a file system of queues refuses. Names: naming_test.cc,
+// doc/behaviour.md A: the superblock, the directory, and what a file system of queues refuses. Names: naming_test.cc,
 // mounts: mount_test.cc.
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-// SPEC H1..H3 and svipc(7): identifiers, keys, owners and permissions, which the three kinds of System V objects
+// doc/behaviour.md H1..H3 and svipc(7): identifiers, keys, owners and permissions, which the three kinds of System V objects
 // have in common; each test runs on each kind.
 #include <grp.h>
 #include <linux/capability.h>

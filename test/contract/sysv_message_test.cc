@@ -322,7 +322,7 @@ TEST_F(SysvMessage, ABadPointerOfAReceiverIsEfault) {
     EXPECT_ERRNO(ENOMSG, msgrcv(id, bad, 10, 0, IPC_NOWAIT)) << "nothing to write there";
     ASSERT_OK(send_message(id, 1, "x"));
     EXPECT_ERRNO(EFAULT, msgrcv(id, bad, 10, 0, IPC_NOWAIT));
-    // The kernel has lost the message then (SPEC E3 is alike). Keeping it is better: the test asks neither.
+    // The kernel has lost the message then (doc/behaviour.md E3 is alike). Keeping it is better: the test asks neither.
   });
 }
 

@@ -1,4 +1,4 @@
-// SPEC B10..B12: which of a queue's and the root's times move with what.
+// doc/behaviour.md B10..B12: which of a queue's and the root's times move with what.
 //
 // Times have whole seconds, so a test sets them back (atime and mtime far, ctime to now), lets the next
 // second begin, acts, and looks. Many cases share that second.
@@ -163,7 +163,7 @@ const QueueCase kQueueCases[] = {
      }},
     {"chmod", "c", [](int, auto& path) { EXPECT_OK(chmod(path.c_str(), 0640)); }},
     {"chown", "c", [](int, auto& path) { EXPECT_OK(chown(path.c_str(), 1, 1)); }},
-    // By its path, and without being opened: the VFS asks for no times then (SPEC does not say so).
+    // By its path, and without being opened: the VFS asks for no times then (doc/behaviour.md B6).
     {"truncate", "", [](int, auto& path) { EXPECT_OK(truncate(path.c_str(), 5)); }},
     {"ftruncate", "mc", [](int fd, auto&) { EXPECT_OK(ftruncate(fd, 5)); }},
     {"open(O_TRUNC)", "mc",

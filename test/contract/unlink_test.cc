@@ -1,4 +1,4 @@
-// SPEC C8: mq_unlink; and what libc makes of the system call's answer.
+// doc/behaviour.md C8: mq_unlink; and what libc makes of the system call's answer.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>

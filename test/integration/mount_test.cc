@@ -74,7 +74,7 @@ TEST_F(Mounting, NamedNamespaceIsMountedByItsName) {
   });
 }
 
-// SPEC A12.
+// doc/behaviour.md A12.
 TEST_F(Mounting, RemountChangesReadOnly) {
   in_private_namespaces([&](const std::string& dir) {
     ASSERT_EQ(mount_program(dir), 0);
@@ -140,7 +140,7 @@ TEST_F(Mounting, MountEightFindsTheHelper) {
   });
 }
 
-// SPEC A4.
+// doc/behaviour.md A4.
 TEST_F(Mounting, OthersNamespacesAreRefused) {
   in_private_namespaces([&](const std::string& dir) {
     ASSERT_EQ(program({"ns", "create", "roots"}).status, 0);

@@ -20,7 +20,7 @@ mqd_t libc_open(const char* name, int oflag, mode_t mode, const mq_attr* attribu
   return mq_open(name, oflag, mode, const_cast<mq_attr*>(attributes));
 }
 
-// Target `mqueuefs`: libc's rules for names (SPEC C1, C8) over the layer below.
+// Target `mqueuefs`: libc's rules for names (doc/behaviour.md C1, C8) over the layer below.
 
 int fail(int code) {
   errno = code;

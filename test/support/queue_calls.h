@@ -1,7 +1,7 @@
 // The mq_* calls of the target: the kernel's own, or those of the client library. Same values, same errno.
 //
 // Names have no slash in front: this is the layer of the system calls, below what libc makes of a name
-// (SPEC C1, C8). All act in the calling thread's IPC namespace.
+// (doc/behaviour.md C1, C8). All act in the calling thread's IPC namespace.
 #pragma once
 
 #include <mqueue.h>

@@ -19,7 +19,7 @@
 
 namespace mqueuefs::test {
 
-/// Indexes are below this, and an id is sequence * this + index (SPEC H1).
+/// Indexes are below this, and an id is sequence * this + index (doc/behaviour.md H1).
 inline constexpr int kIdsPerSequence = 32768;
 
 /// What the tests use where any key will do.

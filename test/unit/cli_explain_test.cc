@@ -83,7 +83,7 @@ TEST(ExplainTransfer, NamesSizesAndPriorities) {
             "receive /q: no message within 0.5 seconds (ETIMEDOUT)");
 }
 
-// SPEC D2.
+// doc/behaviour.md D2.
 TEST(ChargeOfQueue, IsTheKernels) {
   EXPECT_EQ(charge_of_queue(10, 8192), 10u * (8192 + 48) + 10 * 48);
   EXPECT_EQ(charge_of_queue(65536, 1), 65536u * 49 + 32768 * 48);

@@ -18,7 +18,7 @@ TEST(QueueName, OneLeadingSlashIsStripped) {
   EXPECT_STREQ(file_name_of("q").value(), "q");
 }
 
-// SPEC C1.
+// doc/behaviour.md C1.
 TEST(QueueName, FollowsTheKernelsRules) {
   EXPECT_EQ(file_name_of("").code(), ENOENT);
   EXPECT_EQ(file_name_of("/").code(), ENOENT);
@@ -33,7 +33,7 @@ TEST(QueueName, FollowsTheKernelsRules) {
   EXPECT_EQ(file_name_of((longest + "x").c_str()).code(), ENAMETOOLONG);
 }
 
-// SPEC E1.
+// doc/behaviour.md E1.
 TEST(DeadlineOf, ChecksItsRange) {
   EXPECT_FALSE(*deadline_of(nullptr));
   const timespec good{2, 5};

@@ -119,7 +119,7 @@ TEST_F(QueueIoctlTest, AMessageMayBeEmpty) {
   EXPECT_EQ(answer.size(), sizeof(control::ReceiveHeader));
 }
 
-TEST_F(QueueIoctlTest, SendChecksInOrder) {  // SPEC E2
+TEST_F(QueueIoctlTest, SendChecksInOrder) {  // doc/behaviour.md E2
   OpenFile& reader = file(O_RDONLY);
   EXPECT_EQ(send(reader, string(17, 'x'), {.priority = 32768}).error, EINVAL);
   EXPECT_EQ(send(reader, string(17, 'x')).error, EBADF);
@@ -130,7 +130,7 @@ TEST_F(QueueIoctlTest, SendChecksInOrder) {  // SPEC E2
   EXPECT_EQ(send(file(), "3").error, EAGAIN);
 }
 
-TEST_F(QueueIoctlTest, ReceiveChecksInOrder) {  // SPEC E3
+TEST_F(QueueIoctlTest, ReceiveChecksInOrder) {  // doc/behaviour.md E3
   EXPECT_EQ(receive(file(O_WRONLY), {.buffer_size = 15}).error, EBADF);
   EXPECT_EQ(receive(file(3), {.buffer_size = 16}).error, EBADF);
   EXPECT_EQ(receive(file(), {.buffer_size = 15}).error, EMSGSIZE);
@@ -185,7 +185,7 @@ TEST_F(QueueIoctlTest, AWaitingSenderIsAdmitted) {
   EXPECT_EQ(queue->curmsgs(), 2u);
 }
 
-TEST_F(QueueIoctlTest, APastDeadlineCountsOnlyIfTheCallWouldWait) {  // SPEC E4
+TEST_F(QueueIoctlTest, APastDeadlineCountsOnlyIfTheCallWouldWait) {  // doc/behaviour.md E4
   const uint32_t flags = control::kMayWait | control::kHasDeadline;
   EXPECT_EQ(send(file(), "1", {.flags = flags, .channel = 7, .deadline_ns = 1}).outcome, control::kDone);
   EXPECT_EQ(receive(file(), {.flags = flags, .buffer_size = 16, .channel = 7, .deadline_ns = 1}).error, 0);
@@ -320,7 +320,7 @@ TEST_F(QueueIoctlTest, GetAttributesNeedsNoAccess) {
   EXPECT_EQ(attributes.curmsgs, 1u);
 }
 
-TEST_F(QueueIoctlTest, NotifyChecksTheTypeFirst) {  // SPEC F2
+TEST_F(QueueIoctlTest, NotifyChecksTheTypeFirst) {  // doc/behaviour.md F2
   const control::NotifyHeader bad{.register_it = 1, .type = SIGEV_SIGNAL, .signo = 65};
   const control::NotifyHeader good{.register_it = 1, .type = SIGEV_SIGNAL, .signo = SIGUSR1};
   EXPECT_EQ(run(file(3), QueueIoctl::kNotify, bytes(good)).error, 0);

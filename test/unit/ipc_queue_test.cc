@@ -1,4 +1,4 @@
-// Sending, receiving, waiting and notification as the rules of SPEC E and F say, on the model alone.
+// Sending, receiving, waiting and notification as the rules of doc/behaviour.md E and F say, on the model alone.
 #include <signal.h>
 #include <unistd.h>
 
@@ -138,7 +138,7 @@ TEST_F(IpcTest, NothingIsLostWhenMoreComesBackThanTheQueueHolds) {
   EXPECT_EQ(receive(*queue), kEmpty);
 }
 
-// SPEC E5: the kernel's leaves the line when it stops.
+// doc/behaviour.md E5: the kernel's leaves the line when it stops.
 TEST_F(IpcTest, StoppedWaiterIsToldToComeAgain) {
   const auto queue = create("a", 1);
   FakeChannel stopped(budget), other(budget);

@@ -1,4 +1,4 @@
-// Names, limits, charges and lifetimes: SPEC C5, D and G on the model alone.
+// Names, limits, charges and lifetimes: doc/behaviour.md C5, D and G on the model alone.
 #include "unit/ipc_fixture.h"
 
 namespace mqueuefs::ipc {

@@ -1,4 +1,4 @@
-// Identifiers of System V objects: SPEC H1 to H5, and a random walk beside a plain map.
+// Identifiers of System V objects: doc/behaviour.md H1 to H5, and a random walk beside a plain map.
 #include <algorithm>
 #include <climits>
 #include <map>
@@ -134,7 +134,7 @@ TEST_F(SysvIds, ObjectsAreListedByIndex) {
   EXPECT_EQ(nullptr, table.next_from(INT_MAX));
 }
 
-// --- SPEC H3 ---
+// --- doc/behaviour.md H3 ---
 
 TEST_F(SysvIds, AnIdAskedForIsGivenOnceAndTheCycleGoesOn) {
   EXPECT_EQ(0, add());
@@ -176,7 +176,7 @@ TEST_F(SysvIds, AskingForTheNewIdChangesNothing) {
   EXPECT_EQ(0, *table.new_id(10));
 }
 
-// --- SPEC H4 ---
+// --- doc/behaviour.md H4 ---
 
 TEST_F(SysvIds, ChangeIdMovesTheObjectWithItsKey) {
   const int id = add(5);
@@ -208,7 +208,7 @@ TEST_F(SysvIds, ChangeIdRefusesWhatIsNoObjectNoIdOrNotFree) {
   EXPECT_NE(nullptr, table.find(a));
 }
 
-// --- SPEC H5 ---
+// --- doc/behaviour.md H5 ---
 
 TEST_F(SysvIds, TwoObjectsChangePlaces) {
   const int a = add(1), b = add(2);

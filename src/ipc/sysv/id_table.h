@@ -1,6 +1,6 @@
 // Which objects of one kind there are, by id and by key: message queues, semaphore arrays, or shared memory.
 //
-//   id = sequence * 32768 + index       0 <= index < 32768, 0 <= sequence <= 65535            (SPEC H1)
+//   id = sequence * 32768 + index       0 <= index < 32768, 0 <= sequence <= 65535            (doc/behaviour.md H1)
 //
 // The index is the object's place; the sequence tells it from those that had the place before it, so that an id that is
 // out of date finds nothing. New objects take the places in a cycle, which is short (64) as long as there are few.
@@ -77,15 +77,15 @@ class ObjectTable {
   void make_private(Object& object);
 
   /// {msg,sem,shm}_next_id: the next object gets this id; or, if its index is taken, the next free index after it, with
-  /// the sequence asked for. -1: no such wish. (SPEC H3; ipc_idr_alloc() of ipc/util.c)  EINVAL: less than -1.
+  /// the sequence asked for. -1: no such wish. (doc/behaviour.md H3; ipc_idr_alloc() of ipc/util.c)  EINVAL: less than -1.
   Status set_next_id(int id);
   int next_id() const { return next_id_; }
 
-  /// SPEC H4. EINVAL: no object is `id`, or `new_id` is negative. EBUSY: the place of `new_id` is another's.
+  /// doc/behaviour.md H4. EINVAL: no object is `id`, or `new_id` is negative. EBUSY: the place of `new_id` is another's.
   /// Nothing else of it changes; the same id again is no error.
   Status change_id(int id, int new_id);
 
-  /// SPEC H5: all of `changes`, or, if one of them cannot be, none; in one step, so A may become B while B becomes A, and
+  /// doc/behaviour.md H5: all of `changes`, or, if one of them cannot be, none; in one step, so A may become B while B becomes A, and
   /// a place that one leaves is free for another. EINVAL: no such object, a negative id, an object named twice, two that
   /// would get the same place. EBUSY: a place is that of an object that does not leave it.
   Status permute(std::span<const IdChange> changes);

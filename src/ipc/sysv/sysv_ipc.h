@@ -21,7 +21,7 @@ class SysvIpc {
   const Semaphores& semaphores() const { return semaphores_; }
   const SharedMemory& memory() const { return memory_; }
 
-  /// For what the three have in common: change_id (SPEC H4), permute (H5), set_next_id (H3), counts.
+  /// For what the three have in common: change_id (doc/behaviour.md H4), permute (H5), set_next_id (H3), counts.
   ObjectTable& table(Kind kind);
   const ObjectTable& table(Kind kind) const;
   Status remove(const Caller& caller, Kind kind, int id, const Confirm& confirm);
