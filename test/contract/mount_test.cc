@@ -146,7 +146,6 @@ TEST_F(Mount, A4_AnOrdinaryUserMountsANamespaceThatItOwns) {
 }
 
 TEST_F(Mount, A4_AnOrdinaryUserWithoutNamespacesMayNotMount) {
-  if (MQ_DIFFERENCE("an ordinary user mounts with fusermount3")) GTEST_SKIP() << "the kernel's rule only";
   const TempDir second;
   in_new_namespace([&](const std::string&) {
     run_as(kAlice, [&] { EXPECT_EQ(EPERM, Target::current().mount(second.path())); });

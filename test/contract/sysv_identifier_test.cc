@@ -162,11 +162,12 @@ class SysvIdentifier : public SysvTest, public ::testing::WithParamInterface<con
 
 class SysvSequence : public SysvTest {};
 
-// For tests that use the object, not only look at it.
-#define SKIP_UNLESS_USABLE() \
-  if (GetParam() == &kMemory) SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED()
+/// Use the object, not only look at it: memory is attached.
+class SysvUsedIdentifier : public SysvIdentifier {};
 
 INSTANTIATE_TEST_SUITE_P(Kinds, SysvIdentifier, ::testing::Values(&kMessages, &kSemaphores, &kMemory),
+                         [](const auto& kind) { return std::string(kind.param->name); });
+INSTANTIATE_TEST_SUITE_P(Kinds, SysvUsedIdentifier, ::testing::Values(&kMessages, &kSemaphores, &kMemory),
                          [](const auto& kind) { return std::string(kind.param->name); });
 
 // Identifiers.
@@ -244,8 +245,7 @@ TEST_F(SysvSequence, H1_Is0AgainAfter65534) {
   });
 }
 
-TEST_P(SysvIdentifier, H1_AStaleIdIsEinval) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, H1_AStaleIdIsEinval) {
   in_new_ipc_namespace([] {
     const int old = create();
     ASSERT_OK(remove(old));
@@ -267,8 +267,7 @@ TEST_P(SysvIdentifier, H1_AStaleIdIsEinval) {
   });
 }
 
-TEST_P(SysvIdentifier, H1_NoSuchIdIsEinval) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, H1_NoSuchIdIsEinval) {
   in_new_ipc_namespace([] {
     ASSERT_OK(create());
     for (const int id : {-1, INT_MIN, 1, kIdsPerSequence, 5 * kIdsPerSequence, INT_MAX}) {
@@ -294,8 +293,7 @@ TEST_P(SysvIdentifier, H1_TheSequenceIsShown) {
   });
 }
 
-TEST_P(SysvIdentifier, H2_TheirNumberIsLimitedPerNamespace) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, H2_TheirNumberIsLimitedPerNamespace) {
   in_new_ipc_namespace([] {
     ASSERT_EQ(0, create());
     ASSERT_EQ(0, Target::current().set_limit(kind().count_limit, 2));
@@ -352,8 +350,7 @@ TEST_P(SysvIdentifier, H3_TheNextObjectTakesTheIdThatWasChosen) {
   });
 }
 
-TEST_P(SysvIdentifier, H3_AnyIdFrom0ToIntMaxCanBeChosen) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, H3_AnyIdFrom0ToIntMaxCanBeChosen) {
   in_new_ipc_namespace([] {
     for (const int chosen : {5, 0, INT_MAX, INT_MAX - 1, kIdsPerSequence + 7}) {
       SCOPED_TRACE(chosen);
@@ -518,8 +515,7 @@ TEST_P(SysvIdentifier, TheModeIsTheLowestNineBitsAndTheUmaskIsNotAsked) {
   });
 }
 
-TEST_P(SysvIdentifier, TheFirstClassThatFitsDecides) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, TheFirstClassThatFitsDecides) {
   in_new_ipc_namespace([] {
     struct Case {
       int mode;
@@ -542,8 +538,7 @@ TEST_P(SysvIdentifier, TheFirstClassThatFitsDecides) {
   });
 }
 
-TEST_P(SysvIdentifier, WritingTakesThePermissionToWrite) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, WritingTakesThePermissionToWrite) {
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, kAlice, kAlice, 0644));
@@ -557,8 +552,7 @@ TEST_P(SysvIdentifier, WritingTakesThePermissionToWrite) {
   });
 }
 
-TEST_P(SysvIdentifier, ASupplementaryGroupCounts) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, ASupplementaryGroupCounts) {
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, 0, 4242, 0060));
@@ -574,8 +568,7 @@ TEST_P(SysvIdentifier, ASupplementaryGroupCounts) {
   });
 }
 
-TEST_P(SysvIdentifier, TheEffectiveIdsCount) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, TheEffectiveIdsCount) {
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, kAlice, 0, 0600));
@@ -590,8 +583,7 @@ TEST_P(SysvIdentifier, TheEffectiveIdsCount) {
   });
 }
 
-TEST_P(SysvIdentifier, TheCreatorKeepsTheOwnersRights) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, TheCreatorKeepsTheOwnersRights) {
   in_new_ipc_namespace([] {
     run_as(kAlice, [] {
       const int id = kind().get(kKey, IPC_CREAT | 0600);
@@ -689,8 +681,7 @@ TEST_P(SysvIdentifier, SetRefusesIdsThatAreNone) {
   });
 }
 
-TEST_P(SysvIdentifier, CapabilitiesOverride) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, CapabilitiesOverride) {
   in_new_ipc_namespace([] {
     const int id = create();
     ASSERT_OK(set(id, kAlice, kAlice, 0));
@@ -714,8 +705,7 @@ TEST_P(SysvIdentifier, CapabilitiesOverride) {
 }
 
 // user_namespaces(7): capabilities count in the user namespace that owns the IPC namespace.
-TEST_P(SysvIdentifier, CapabilitiesInAnotherUserNamespaceDoNotCount) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, CapabilitiesInAnotherUserNamespaceDoNotCount) {
   if (!CapabilityCheck::ordinary_user_can_unshare_user()) GTEST_SKIP() << "needs user namespaces";
   in_new_ipc_namespace([] {
     const int id = create();
@@ -728,8 +718,7 @@ TEST_P(SysvIdentifier, CapabilitiesInAnotherUserNamespaceDoNotCount) {
   });
 }
 
-TEST_P(SysvIdentifier, CapabilitiesInTheOwningUserNamespaceCount) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, CapabilitiesInTheOwningUserNamespaceCount) {
   if (!CapabilityCheck::ordinary_user_can_unshare_user()) GTEST_SKIP() << "needs user namespaces";
   in_new_ipc_namespace([] {
     run_as(kAlice, [&] {
@@ -842,8 +831,7 @@ TEST_P(SysvIdentifier, ABadPointerIsEfault) {
   });
 }
 
-TEST_P(SysvIdentifier, AnObjectOutlivesItsMaker) {
-  SKIP_UNLESS_USABLE();
+TEST_P(SysvUsedIdentifier, AnObjectOutlivesItsMaker) {
   in_new_ipc_namespace([] {
     run_in_child([] { ASSERT_OK(kind().get(kKey, IPC_CREAT | 0600)); });
     const int id = kind().get(kKey, 0600);

@@ -31,6 +31,9 @@ namespace {
 
 class SysvMemory : public SysvTest {};
 
+/// Attach memory, which is not to be had behind the system-call front door.
+class SysvAttachedMemory : public SysvMemory {};
+
 constexpr size_t kPage = 4096;
 
 shmatt_t attached_to(int id) {
@@ -79,8 +82,7 @@ bool can_write(char* byte) {
 
 // Segments. shmget(2).
 
-TEST_F(SysvMemory, ANewSegmentIsZeroAndKeepsWhatIsWritten) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ANewSegmentIsZeroAndKeepsWhatIsWritten) {
   in_new_ipc_namespace([] {
     const int id = new_memory(3 * kPage);
     char* const memory = attach(id);
@@ -96,8 +98,7 @@ TEST_F(SysvMemory, ANewSegmentIsZeroAndKeepsWhatIsWritten) {
   });
 }
 
-TEST_F(SysvMemory, TheSizeOfANewSegment) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, TheSizeOfANewSegment) {
   in_new_ipc_namespace([] {
     EXPECT_ERRNO(EINVAL, new_memory(0));
     EXPECT_ERRNO(EINVAL, shmget(kKey, 0, IPC_CREAT | 0600));
@@ -158,8 +159,7 @@ TEST_F(SysvMemory, H2_ShmallCountsPages) {
   });
 }
 
-TEST_F(SysvMemory, H2_ARemovedSegmentCountsUntilItIsDetached) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, H2_ARemovedSegmentCountsUntilItIsDetached) {
   in_new_ipc_namespace([] {
     ASSERT_EQ(0, Target::current().set_limit("shmall", 2));
     ASSERT_EQ(0, Target::current().set_limit("shmmni", 1));
@@ -181,8 +181,7 @@ TEST_F(SysvMemory, H2_TheDefaultLimitsAreNone) {
   });
 }
 
-TEST_F(SysvMemory, NoreserveIsAccepted) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, NoreserveIsAccepted) {
   in_new_ipc_namespace([] {
     const int id = shmget(IPC_PRIVATE, size_t{1} << 36, IPC_CREAT | SHM_NORESERVE | 0600);
     ASSERT_OK(id);
@@ -195,8 +194,7 @@ TEST_F(SysvMemory, NoreserveIsAccepted) {
 
 // Attaching. shmop(2).
 
-TEST_F(SysvMemory, ProcessesShareIt) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ProcessesShareIt) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -213,8 +211,7 @@ TEST_F(SysvMemory, ProcessesShareIt) {
   });
 }
 
-TEST_F(SysvMemory, AttachedForReadingItCanNotBeWrittenNorMadeWritable) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, AttachedForReadingItCanNotBeWrittenNorMadeWritable) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const writable = attach(id);
@@ -232,8 +229,7 @@ TEST_F(SysvMemory, AttachedForReadingItCanNotBeWrittenNorMadeWritable) {
   });
 }
 
-TEST_F(SysvMemory, AttachingTakesPermission) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, AttachingTakesPermission) {
   in_new_ipc_namespace([] {
     const int readable = new_memory(kPage, 0604), both = new_memory(kPage, 0606), writable = new_memory(kPage, 0602);
     run_as(kBob, [&] {
@@ -247,8 +243,7 @@ TEST_F(SysvMemory, AttachingTakesPermission) {
   });
 }
 
-TEST_F(SysvMemory, ExecTakesThePermissionToExecute) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ExecTakesThePermissionToExecute) {
   in_new_ipc_namespace([] {
     const int data = new_memory(kPage, 0606), code = new_memory(kPage, 0607);
     run_as(kBob, [&] {
@@ -265,8 +260,7 @@ TEST_F(SysvMemory, ExecTakesThePermissionToExecute) {
   });
 }
 
-TEST_F(SysvMemory, AtTheAddressAskedFor) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, AtTheAddressAskedFor) {
   in_new_ipc_namespace([] {
     const int id = new_memory(2 * kPage);
     char* const wanted = free_addresses(2 * kPage);
@@ -278,8 +272,7 @@ TEST_F(SysvMemory, AtTheAddressAskedFor) {
   });
 }
 
-TEST_F(SysvMemory, AnAddressNotOfAPageIsEinvalOrRoundedDown) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, AnAddressNotOfAPageIsEinvalOrRoundedDown) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const wanted = free_addresses(kPage);
@@ -292,8 +285,7 @@ TEST_F(SysvMemory, AnAddressNotOfAPageIsEinvalOrRoundedDown) {
   });
 }
 
-TEST_F(SysvMemory, RemapTakesThePlaceOfWhatIsThere) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, RemapTakesThePlaceOfWhatIsThere) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage), other = new_memory(kPage);
     auto* const pages = static_cast<char*>(
@@ -311,8 +303,7 @@ TEST_F(SysvMemory, RemapTakesThePlaceOfWhatIsThere) {
   });
 }
 
-TEST_F(SysvMemory, WhatIsNoneIsEinval) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, WhatIsNoneIsEinval) {
   in_new_ipc_namespace([] {
     EXPECT_ERRNO(EINVAL, attach(-1));
     EXPECT_ERRNO(EINVAL, attach(0));
@@ -323,8 +314,7 @@ TEST_F(SysvMemory, WhatIsNoneIsEinval) {
   });
 }
 
-TEST_F(SysvMemory, NoRoomInTheAddressSpaceIsEnomem) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, NoRoomInTheAddressSpaceIsEnomem) {
   in_new_ipc_namespace([] {
     const int id = new_memory(size_t{1} << 30);
     run_in_child([&] {
@@ -339,8 +329,7 @@ TEST_F(SysvMemory, NoRoomInTheAddressSpaceIsEnomem) {
 
 // Detaching. shmop(2).
 
-TEST_F(SysvMemory, DetachingWhatIsNotAttachedIsEinval) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, DetachingWhatIsNotAttachedIsEinval) {
   in_new_ipc_namespace([] {
     const int id = new_memory(2 * kPage);
     char* const memory = attach(id);
@@ -357,8 +346,7 @@ TEST_F(SysvMemory, DetachingWhatIsNotAttachedIsEinval) {
   });
 }
 
-TEST_F(SysvMemory, DetachingNothingChangesNothing) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, DetachingNothingChangesNothing) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     EXPECT_ERRNO(EINVAL, shmdt(nullptr));
@@ -370,8 +358,7 @@ TEST_F(SysvMemory, DetachingNothingChangesNothing) {
   });
 }
 
-TEST_F(SysvMemory, EachAttachmentCountsAndIsDetachedByItself) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, EachAttachmentCountsAndIsDetachedByItself) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     std::vector<char*> attachments;
@@ -392,8 +379,7 @@ TEST_F(SysvMemory, EachAttachmentCountsAndIsDetachedByItself) {
   });
 }
 
-TEST_F(SysvMemory, ThreadsShareAttachments) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ThreadsShareAttachments) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* memory = nullptr;
@@ -406,8 +392,7 @@ TEST_F(SysvMemory, ThreadsShareAttachments) {
   });
 }
 
-TEST_F(SysvMemory, AChildInheritsAttachmentsAndTheyCount) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, AChildInheritsAttachmentsAndTheyCount) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const first = attach(id);
@@ -428,8 +413,7 @@ TEST_F(SysvMemory, AChildInheritsAttachmentsAndTheyCount) {
   });
 }
 
-TEST_F(SysvMemory, AChildsChildToo) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, AChildsChildToo) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -449,8 +433,7 @@ TEST_F(SysvMemory, AChildsChildToo) {
   });
 }
 
-TEST_F(SysvMemory, TheEndOfAProcessDetaches) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, TheEndOfAProcessDetaches) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     for (const bool killed : {false, true}) {
@@ -473,8 +456,7 @@ TEST_F(SysvMemory, TheEndOfAProcessDetaches) {
   });
 }
 
-TEST_F(SysvMemory, ExecDetaches) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ExecDetaches) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     int ends[2];
@@ -494,8 +476,7 @@ TEST_F(SysvMemory, ExecDetaches) {
 }
 
 // shm_close() of ipc/shm.c, when the old program's memory goes: so whoever attaches then is the last.
-TEST_F(SysvMemory, ExecDetachesBeforeWhatComesNext) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ExecDetachesBeforeWhatComesNext) {
   // What exec closes may be closed from either end: we learn of it before everything else is, or after.
   for (const int number : {0, 1000}) {
     SCOPED_TRACE(number);
@@ -523,8 +504,7 @@ TEST_F(SysvMemory, ExecDetachesBeforeWhatComesNext) {
   }
 }
 
-TEST_F(SysvMemory, AProgramThatIsSpawnedInheritsNothing) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, AProgramThatIsSpawnedInheritsNothing) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -551,8 +531,7 @@ TEST_F(SysvMemory, AProgramThatIsSpawnedInheritsNothing) {
 }
 
 // The kernel knows an attachment by its mapping, however that goes.
-TEST_F(SysvMemory, UnmappingDetaches) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, UnmappingDetaches) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -564,8 +543,7 @@ TEST_F(SysvMemory, UnmappingDetaches) {
 
 // Removing. shmctl(2).
 
-TEST_F(SysvMemory, RemovedWhileNobodyIsAttachedItIsGone) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, RemovedWhileNobodyIsAttachedItIsGone) {
   in_new_ipc_namespace([] {
     const int id = shmget(kKey, kPage, IPC_CREAT | 0600);
     ASSERT_OK(remove_memory(id));
@@ -574,8 +552,7 @@ TEST_F(SysvMemory, RemovedWhileNobodyIsAttachedItIsGone) {
   });
 }
 
-TEST_F(SysvMemory, RemovedWhileAttachedItStaysUntilItIsDetached) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, RemovedWhileAttachedItStaysUntilItIsDetached) {
   in_new_ipc_namespace([] {
     const int id = shmget(kKey, kPage, IPC_CREAT | 0640);
     char* const memory = attach(id);
@@ -598,8 +575,7 @@ TEST_F(SysvMemory, RemovedWhileAttachedItStaysUntilItIsDetached) {
   });
 }
 
-TEST_F(SysvMemory, RemovedWhileAttachedItCanBeAttachedByItsId) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, RemovedWhileAttachedItCanBeAttachedByItsId) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -620,8 +596,7 @@ TEST_F(SysvMemory, RemovedWhileAttachedItCanBeAttachedByItsId) {
   });
 }
 
-TEST_F(SysvMemory, RemovedItGoesWithTheLastProcess) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, RemovedItGoesWithTheLastProcess) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     Gate attached, end;
@@ -640,8 +615,7 @@ TEST_F(SysvMemory, RemovedItGoesWithTheLastProcess) {
 }
 
 // shmget(2): the mode of a removed one can still be set.
-TEST_F(SysvMemory, SetKeepsTheMarksOfTheMode) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, SetKeepsTheMarksOfTheMode) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     char* const memory = attach(id);
@@ -657,8 +631,7 @@ TEST_F(SysvMemory, SetKeepsTheMarksOfTheMode) {
 
 // What a segment tells of itself. shmctl(2).
 
-TEST_F(SysvMemory, StatShowsWhoDidWhatWhen) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, StatShowsWhoDidWhatWhen) {
   in_new_ipc_namespace([] {
     const time_t before = time(nullptr);
     const int id = new_memory(123, 0640);
@@ -696,8 +669,7 @@ TEST_F(SysvMemory, StatShowsWhoDidWhatWhen) {
   });
 }
 
-TEST_F(SysvMemory, ProcessesAreShownAsTheReaderNumbersThem) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ProcessesAreShownAsTheReaderNumbersThem) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     in_new_pid_namespace([&] {
@@ -724,8 +696,7 @@ TEST_F(SysvMemory, H2_InfoTellsTheLimits) {
   });
 }
 
-TEST_F(SysvMemory, ShmInfoCountsWhatThereIs) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ShmInfoCountsWhatThereIs) {
   in_new_ipc_namespace([] {
     shm_info info{};
     const int first = new_memory(kPage + 1);
@@ -749,8 +720,7 @@ TEST_F(SysvMemory, ShmInfoCountsWhatThereIs) {
 
 // SHM_LOCK. shmctl(2).
 
-TEST_F(SysvMemory, LockIsShownInTheMode) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, LockIsShownInTheMode) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     ASSERT_OK(shmctl(id, SHM_LOCK, nullptr));
@@ -781,8 +751,7 @@ TEST_F(SysvMemory, LockIsForOwnersWhoMayLockMemoryAndForCapIpcLock) {
   });
 }
 
-TEST_F(SysvMemory, NoDescriptorIsLeftOpen) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, NoDescriptorIsLeftOpen) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     ASSERT_OK(shmdt(attach(id)));  // what is opened once for all
@@ -797,8 +766,7 @@ TEST_F(SysvMemory, NoDescriptorIsLeftOpen) {
   });
 }
 
-TEST_F(SysvMemory, ManyProcessesAttachAndDetach) {
-  SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED();
+TEST_F(SysvAttachedMemory, ManyProcessesAttachAndDetach) {
   in_new_ipc_namespace([] {
     const int id = new_memory(kPage);
     for (int round = 0; round < 5; ++round) {

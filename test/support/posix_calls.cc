@@ -196,11 +196,6 @@ std::unique_ptr<QueueCalls> make_posix_queue_calls(const PosixCalls& (*table)())
   return std::make_unique<PosixQueueCalls>(table);
 }
 
-bool raw_calls_reach(mqd_t fd) {
-  mq_attr attributes{};
-  return syscall(SYS_mq_getsetattr, fd, nullptr, &attributes) == 0;
-}
-
 timespec deadline_in_ms(int64_t ms) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);

@@ -59,10 +59,6 @@ std::unique_ptr<QueueCalls> make_posix_queue_calls(const PosixCalls& (*table)())
 /// libmqueuefs, if it can be loaded; `missing_posix_calls` tells.
 const PosixCalls& library_calls();
 
-/// Raw mq_* system calls act on the target's queues: on the kernel's always, on ours only behind the
-/// system-call front door (`mqueuefs run --via seccomp`). Tries it on `fd`, a queue.
-bool raw_calls_reach(mqd_t fd);
-
 /// Now and `ms` later (or earlier) on CLOCK_REALTIME.
 timespec deadline_in_ms(int64_t ms);
 
@@ -70,9 +66,3 @@ timespec deadline_in_ms(int64_t ms);
 sigevent event_of(int notify, int signo = 0, void* value = nullptr);
 
 }  // namespace mqueuefs::test
-
-/// Skips the rest of the test where raw calls do not reach the target's queues.
-#define SKIP_UNLESS_RAW_CALLS_REACH(fd)                                                    \
-  if (!::mqueuefs::test::raw_calls_reach(fd))                                              \
-  GTEST_SKIP() << "raw mq_* system calls do not reach the emulation here: that takes the " \
-                  "system-call front door"

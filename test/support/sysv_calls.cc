@@ -126,8 +126,4 @@ char* attach(int id, const void* address, int flags) {
   return static_cast<char*>(shmat(id, address, flags));
 }
 
-bool memory_can_be_attached() {
-  return shmat(-1, nullptr, 0) != MAP_FAILED || errno != ENOSYS;
-}
-
 }  // namespace mqueuefs::test

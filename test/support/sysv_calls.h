@@ -74,13 +74,5 @@ int new_memory(size_t size_bytes, int mode = 0600);
 shmid_ds status_of_memory(int id);
 /// shmat; a failure is MAP_FAILED.
 char* attach(int id, const void* address = nullptr, int flags = 0);
-/// Behind the system-call front door nobody can map memory for who calls. Asks about a segment that is none.
-bool memory_can_be_attached();
 
 }  // namespace mqueuefs::test
-
-/// Skips the rest of the test where the target can't attach memory.
-#define SKIP_UNLESS_MEMORY_CAN_BE_ATTACHED()          \
-  if (!::mqueuefs::test::memory_can_be_attached())    \
-  GTEST_SKIP() << "shared memory can't be attached: " \
-                  "no one can map it into another process by answering its system calls"

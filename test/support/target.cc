@@ -13,7 +13,6 @@
 #include "support/capability_check.h"
 #include "support/child.h"
 #include "support/expect.h"
-#include "support/pending.h"
 #include "support/posix_calls.h"
 #include "support/target_kernel.h"
 #include "support/target_mqueuefs.h"
@@ -45,11 +44,6 @@ void enter_new_namespace(const std::string& dir) {
 }
 
 void TargetTest::SetUp() {
-  const char* target = getenv("MQUEUEFS_TEST_TARGET");
-  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const std::string pending =
-      pending_reason(target != nullptr ? target : "mqueuefs", test->test_suite_name(), test->name());
-  if (!pending.empty()) GTEST_SKIP() << pending;
   for (const std::string& missing : {Target::current().missing(), missing_posix_calls()}) {
     if (!missing.empty()) GTEST_SKIP() << missing;
   }
