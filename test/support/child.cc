@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "support/credentials.h"
+#include "support/time_scale.h"
 #include "support/wait.h"
 
 namespace mqueuefs::test {
@@ -147,7 +148,7 @@ void Companion::join(int watchdog_ms) {
   std::string bytes;
   int status = 0;
   bool ended = false;
-  const int64_t deadline_ms = monotonic_ms() + watchdog_ms;
+  const int64_t deadline_ms = monotonic_ms() + scaled_ms(watchdog_ms);
   fcntl(report_fd_, F_SETFL, O_NONBLOCK);
   for (bool eof = false; !eof;) {
     pollfd readable{report_fd_, POLLIN, 0};
@@ -177,7 +178,7 @@ void Companion::join(int watchdog_ms) {
   if (!ended)
     ended = reap(pid_, &status, static_cast<int>(std::max<int64_t>(deadline_ms - monotonic_ms(), 0)));
   if (!ended) {
-    ADD_FAILURE() << "the child did not end within " << watchdog_ms << " ms";
+    ADD_FAILURE() << "the child did not end within " << scaled_ms(watchdog_ms) << " ms";
     ::kill(leads_group_ ? -pid_ : pid_, SIGKILL);
     ended = reap(pid_, &status, 2000);
     for (unsigned connection : fuse_connections_) {

@@ -18,6 +18,7 @@
 #include "support/child.h"
 #include "support/posix_calls.h"
 #include "support/temp_dir.h"
+#include "support/time_scale.h"
 
 namespace mqueuefs::test {
 namespace {
@@ -87,7 +88,7 @@ class MqueuefsTarget : public Target {
     if (system_calls_are_caught()) return left_behind;
     const UniqueFd daemon = find_daemon();
     pollfd ended{daemon.get(), POLLIN, 0};
-    if (daemon && poll(&ended, 1, kDaemonLeavesWithinMs) == 0) {
+    if (daemon && poll(&ended, 1, scaled_ms(kDaemonLeavesWithinMs)) == 0) {
       left_behind += "the daemon serves nobody and stays\n";
       syscall(SYS_pidfd_send_signal, daemon.get(), SIGTERM, nullptr, 0);
       if (poll(&ended, 1, 5000) == 0) syscall(SYS_pidfd_send_signal, daemon.get(), SIGKILL, nullptr, 0);

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <string>
 
+#include "support/time_scale.h"
+
 namespace mqueuefs::test {
 
 int64_t monotonic_ms() {
@@ -16,7 +18,7 @@ int64_t monotonic_ms() {
 }
 
 bool wait_until(const std::function<bool()>& condition, int limit_ms) {
-  const int64_t deadline_ms = monotonic_ms() + limit_ms;
+  const int64_t deadline_ms = monotonic_ms() + scaled_ms(limit_ms);
   while (!condition()) {
     if (monotonic_ms() > deadline_ms) return false;
     usleep(2000);
