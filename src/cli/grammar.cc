@@ -1,5 +1,6 @@
 #include "cli/grammar.h"
 
+#include "cli/argument_names.h"
 #include "cli/command.h"
 #include "cli/program.h"
 
@@ -54,7 +55,7 @@ void describe(const CLI::App& command, const std::string& prefix, std::vector<Co
   for (const CLI::Option* option : command.get_options()) {
     if (option == command.get_help_ptr()) continue;
     if (option->get_positional()) {
-      result.arguments.push_back(option->get_name(true));
+      result.arguments.push_back(shown_name(option->get_name(true)));
       result.repeats_last = option->get_items_expected_max() > 1;
     } else if (!option->get_group().empty()) {
       result.options.push_back(describe(*option));

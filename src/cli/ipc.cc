@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "cli/argument_names.h"
 #include "cli/command.h"
 #include "cli/connect.h"
 #include "cli/explain.h"
@@ -297,7 +298,7 @@ void add_ipc(Program& program) {
         ->option_text(" ");
   };
   const auto add_ids = [&](CLI::App* command, const char* name, const char* what, std::string (*check)(const std::string&)) {
-    return command->add_option(name, options->ids, what)->check(CLI::Validator(check, name))->option_text(" ");
+    return command->add_option(argument_name(name), options->ids, what)->check(CLI::Validator(check, name))->option_text(" ");
   };
 
   CLI::App* command = add("list", "List the objects", list);
@@ -315,7 +316,10 @@ void add_ipc(Program& program) {
 
   command = add("chid", "Change an object's id", change);
   add_kind(command)->required();
-  add_ids(command, "ID NEWID", "The id that it has, and the one that it gets", check_id)->required()->expected(2);
+  for (const auto& [name, what] : {std::pair("ID", "The id that it has"), std::pair("NEWID", "The id that it gets")}) {
+    const auto add_id = [options](const std::string& id) { options->ids.push_back(id); };
+    command->add_option_function<std::string>(name, add_id, what)->required()->check(CLI::Validator(check_id, name))->option_text(" ");
+  }
 
   command = add("permute", "Change the ids of many objects at once, all or none", permute_all);
   add_kind(command)->required();

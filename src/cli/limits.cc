@@ -1,6 +1,7 @@
 // mqueuefs limits: what /proc/sys/fs/mqueue and /proc/sys/kernel/{msg,sem,shm}* are to the kernel's.
 #include <algorithm>
 
+#include "cli/argument_names.h"
 #include "cli/command.h"
 #include "cli/connect.h"
 #include "cli/explain.h"
@@ -142,7 +143,7 @@ void add_limits(Program& program) {
   const auto check = [](const std::string& text) {
     return parse_setting(text) ? std::string() : "\"" + text + "\" is not KEY=VALUE with a number";
   };
-  command->add_option("KEY=VALUE", options->settings, "What to set first")
+  command->add_option(argument_name("KEY=VALUE"), options->settings, "What to set first")
       ->check(CLI::Validator(check, "KEY=VALUE"));
   command->callback([&program, options] { program.action = [options] { return run(*options); }; });
 }

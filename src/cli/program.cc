@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "cli/argument_names.h"
 #include "cli/command.h"
 #include "cli/mount_form.h"
 #include "cli/output.h"
@@ -15,6 +16,7 @@ void add_commands(Program& program) {
   app.description("POSIX message queues in user space");
   app.set_version_flag("--version", version_lines, "Print versions and what this machine has, and exit");
   app.require_subcommand(1);
+  app.formatter(std::make_shared<ArgumentFormatter>());
   app.get_formatter()->column_width(34);
   for (auto* add : {add_list, add_stat, add_create, add_remove, add_send, add_receive, add_peek, add_watch,
                     add_trace, add_gc, add_limits, add_ipc, add_ns,
@@ -28,7 +30,7 @@ bool runs_command(const std::string& command) { return command == "unshare" || c
 namespace {
 
 std::string usage_error(const CLI::App* app, const CLI::Error& error) {
-  std::string what = error.what();
+  std::string what = with_shown_names(error.what());
   std::replace(what.begin(), what.end(), '\n', ' ');
   // The command that the words belong to, for a help that helps.
   std::string name;
