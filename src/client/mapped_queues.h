@@ -35,7 +35,6 @@ struct alignas(256) MappedQueue {
   std::atomic<uint32_t> spin_rounds;     ///< 0: it has not
   std::atomic<uint32_t> spin_retry;      ///< then: after so many waits it is tried again
   std::atomic<uint32_t> spin_countdown;  ///< how many of them are left
-  std::atomic<int64_t> sleep_until_ns;   ///< CLOCK_MONOTONIC; within a second
 
   // Made when it is mapped: where everything is would take as long to work out as a send.
   alignas(SharedQueue) std::byte ready[sizeof(SharedQueue)];

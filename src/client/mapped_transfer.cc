@@ -4,9 +4,10 @@
 // fall asleep. How long, each mapping learns: a wait that was over in time makes the next one longer, one that was not
 // makes it shorter, down to nothing, from where it is tried again now and then. Nobody stands in the line meanwhile.
 //
-// Then the caller stands in the line, and sleeps on its word there, in futex_waitv(2): the one sleep with an absolute
-// deadline that is restarted, or not, as SA_RESTART says. It sleeps for a second at most at a time, since who wakes it may
-// die before he can, and a hostile process may move sleepers from a futex.
+// Then the caller is in the wait queue, and sleeps on its word there, in futex_waitv(2): the one sleep with an absolute
+// deadline that is restarted, or not, as SA_RESTART says. It is one sleep, up to the caller's own deadline. A sleep in pieces
+// would forget signals: a handler that runs just when a piece is over is not seen, since the piece ends with ETIMEDOUT. The
+// waker may die between the hand-over and its wake-up; then the daemon wakes the sleeper within a second (wake_served).
 
 #include "client/mapped_transfer.h"
 
@@ -89,12 +90,6 @@ bool spin(MappedQueue& mapping, Ready ready) {
 
 // ---- sleeping ----
 
-int64_t monotonic_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * kNsPerSecond + now.tv_nsec;
-}
-
 // By ISO C's name: clock_gettime(2) is a system call in this library (own_calls.cc).
 int64_t realtime_ns() {
   timespec now{};
@@ -107,7 +102,7 @@ bool is_past(Deadline deadline) { return deadline && *deadline <= realtime_ns();
 struct Sleep {
   uint32_t* word;
   uint32_t value;
-  clockid_t clock;
+  bool ends;         // at until_ns, CLOCK_REALTIME
   int64_t until_ns;
 };
 
@@ -119,16 +114,16 @@ int sleep_on(const Sleep& sleep) {
     uint32_t flags;
     uint32_t reserved;
   } waitv{sleep.value, reinterpret_cast<uint64_t>(sleep.word), FUTEX_32, 0};
-  const timespec until{sleep.until_ns / kNsPerSecond, sleep.until_ns % kNsPerSecond};
+  const timespec deadline{sleep.until_ns / kNsPerSecond, sleep.until_ns % kNsPerSecond};
+  const timespec* const until = sleep.ends ? &deadline : nullptr;
   static constinit std::atomic<bool> missing{false};
   if (!missing.load(std::memory_order_relaxed)) {
-    if (syscall(SYS_futex_waitv, &waitv, 1, 0, &until, sleep.clock) >= 0) return 0;
+    if (syscall(SYS_futex_waitv, &waitv, 1, 0, until, CLOCK_REALTIME) >= 0) return 0;
     if (errno != ENOSYS && errno != EPERM) return errno;
     missing.store(true, std::memory_order_relaxed);
   }
-  // Before 5.16: no handler lets this one go on, whatever SA_RESTART says.
-  const int clock = sleep.clock == CLOCK_REALTIME ? FUTEX_CLOCK_REALTIME : 0;
-  const long slept = syscall(SYS_futex, sleep.word, FUTEX_WAIT_BITSET | clock, sleep.value, &until, nullptr,
+  // Before 5.16: with a deadline no handler lets this one go on, whatever SA_RESTART says.
+  const long slept = syscall(SYS_futex, sleep.word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, sleep.value, until, nullptr,
                              FUTEX_BITSET_MATCH_ANY);
   return slept == 0 ? 0 : errno;
 }
@@ -151,12 +146,14 @@ uint32_t rank_of_this_thread() {
 
 // Who polls, or waits through the daemon, is told by it.
 MQUEUEFS_COLD void tell(int fd, const Aftermath& after) {
-  control::TellHeader header{after.used_notification ? uint32_t{control::kUsedNotification} : 0, 0};
+  uint32_t flags = after.used_notification ? uint32_t{control::kUsedNotification} : 0;
+  if (after.woke_nobody) flags |= control::kWokeNobody;
+  control::TellHeader header{flags, 0};
   static_cast<void>(ask(fd, control::queue_ioctl(control::QueueIoctl::kTell, sizeof header), &header, "tell").ok());
 }
 
 MQUEUEFS_HOT void tell_if_asked(int fd, const Aftermath& after) {
-  if (after.tell_owner || after.used_notification) [[unlikely]] tell(fd, after);
+  if (after.tell_owner || after.used_notification || after.woke_nobody) [[unlikely]] tell(fd, after);
 }
 
 // Somebody traces the queue.
@@ -250,18 +247,11 @@ class Waiting {
       }
       if (queue().dead()) return EUCLEAN;
       if (!queue().fall_asleep(waiter)) continue;
-      // Any time of at most a second will do, so the one that was worked out for an earlier sleep does until it is over.
-      Sleep sleep{queue().futex_of(waiter), SharedQueue::kAsleepValue, CLOCK_MONOTONIC,
-                  mapping().sleep_until_ns.load(std::memory_order_relaxed)};
-      if (deadline_) {
-        sleep.clock = CLOCK_REALTIME;
-        sleep.until_ns = std::min(*deadline_, realtime_ns() + kNsPerSecond);
-      }
+      const Sleep sleep{queue().futex_of(waiter), SharedQueue::kAsleepValue, deadline_.has_value(), deadline_.value_or(0)};
       const int slept = sleep_cancellable(sleep, waiter);
       if (slept == EINTR) return end_wait(waiter, EINTR);
       if (slept != ETIMEDOUT) continue;
-      if (is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);
-      mapping().sleep_until_ns.store(monotonic_ns() + kNsPerSecond, std::memory_order_relaxed);
+      if (is_past(deadline_)) return end_wait(waiter, ETIMEDOUT);  // else the clock was set
     }
   }
 

@@ -2,6 +2,7 @@
 
 #include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -131,7 +132,10 @@ void Connection::reply(Type type, int status, std::span<const std::byte> body, U
 
 void Connection::send(Type type, int status, std::span<const std::byte> body, UniqueFd fd,
                       std::span<const std::byte> tail) {
-  if (closed_) return;
+  if (closed_) {
+    lost_ = true;
+    return;
+  }
   const Header header{type, status, 0, 0};
   if (queued_.empty()) {
     const int raw = fd.get();
@@ -232,6 +236,13 @@ bool Connection::died_without_reading() {
   if (getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == ECONNRESET) reset_ = true;
   int unread = 0;
   return reset_ || lost_ || (ioctl(socket_.get(), SIOCOUTQ, &unread) == 0 && unread > 0);
+}
+
+// POLLHUP: the other end is closed, by its process or because that has ended. A process has closed its descriptors before
+// another one can have waited for it.
+bool Connection::is_gone() const {
+  pollfd other_end{socket_.get(), POLLRDHUP, 0};
+  return closed_ || lost_ || poll(&other_end, 1, 0) != 0;
 }
 
 void Connection::send_mapping(const Mapped& mapping, UniqueFd memfd) {

@@ -54,6 +54,8 @@ class Connection final : public ipc::Channel, public std::enable_shared_from_thi
   void wait_done(int code) override;
   void wait_begun() override;
   bool died_without_reading() override;
+  bool is_gone() const override;
+  bool admit() override { return !is_gone(); }
 
  private:
   friend class SysvSession;  // answers for it

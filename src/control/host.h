@@ -44,6 +44,8 @@ class SysvHost;
 class ProcessWatch {
  public:
   virtual ~ProcessWatch() = default;
+  /// Whether the process has ended, also if nobody was told so far.
+  virtual bool has_ended() const { return false; }
 };
 
 /// Ends with itself a trace of a queue.

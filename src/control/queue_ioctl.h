@@ -150,6 +150,7 @@ struct MapHeader {
 
 enum TellFlags : uint32_t {
   kUsedNotification = 1u << 0,  ///< the caller's message was the first in the empty queue
+  kWokeNobody = 1u << 2,        ///< a process that waited in mapped memory is perhaps gone
   kCouldNotMap = 1u << 1,       ///< nothing was done: the mapping that kMap gave is not used, and is to be forgotten
 };
 

@@ -33,7 +33,8 @@ class ProcessLife {
   }
 
   pid_t process() const { return process_; }
-  bool has_ended() const { return ended_; }
+  /// Asks the kernel: the loop may not have heard of it yet.
+  bool has_ended() const { return ended_ || (watch_ != nullptr && watch_->has_ended()); }
   /// One system call.
   bool has_executed() const { return exec_ && exec_->has_executed(); }
   /// What it executes after that is not looked for, until somebody asks for it who has reason to think that it has executed:

@@ -64,6 +64,8 @@ class Tasks::Subscription final : public control::ProcessWatch {
     if (process_ != nullptr) process_->subscriptions.erase(place_);
   }
 
+  bool has_ended() const override { return process_ == nullptr || daemon::has_ended(process_->pidfd.get()); }
+
   /// Is in no list any more when it returns; may be destroyed by the call.
   void fire() {
     process_->subscriptions.erase(place_);

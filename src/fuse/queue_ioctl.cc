@@ -316,7 +316,7 @@ IoctlReply map(const IoctlContext& context, Bytes argument) {
 
 IoctlReply tell(const IoctlContext& context, Bytes argument) {
   const auto header = take_header<control::TellHeader>(argument);
-  if (!header || (header->flags & ~(control::kUsedNotification | control::kCouldNotMap)) != 0) return fail(EINVAL);
+  if (!header || (header->flags & ~(control::kUsedNotification | control::kCouldNotMap | control::kWokeNobody)) != 0) return fail(EINVAL);
   // A process that maps the queue may have it open for one direction only.
   if (!context.file.readable && !context.file.writable) return fail(EBADF);
   if ((header->flags & control::kUsedNotification) != 0 && !context.file.writable) return fail(EBADF);
@@ -324,6 +324,7 @@ IoctlReply tell(const IoctlContext& context, Bytes argument) {
     context.file.queue->could_not_map(header->incarnation, context.tasks.process_of(context.caller.task));
     return {};
   }
+  if ((header->flags & control::kWokeNobody) != 0) context.file.queue->reap_mapping_processes();
   context.file.queue->told((header->flags & control::kUsedNotification) != 0, context.caller);
   return {};
 }

@@ -103,6 +103,7 @@ void Channel::take_assigned(std::shared_ptr<QueueInode> queue, Message message) 
 }
 
 bool Channel::offer(const std::shared_ptr<QueueInode>& queue, Message& message) {
+  if (is_gone()) return false;
   take_assigned(queue, std::move(message));
   wait_done(0);
   return true;

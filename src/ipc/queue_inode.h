@@ -166,6 +166,8 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   bool is_mapped() const { return !mapping_.empty(); }
   /// A process that maps the queue did what concerns others than those who map it.
   void told(bool used_notification, const Sender& sender);
+  /// Ends what processes that mapped the queue and are gone were doing: what was handed to them goes back to its place.
+  void reap_mapping_processes();
   /// The same for what nobody told, and for mapping processes that are gone. To be called now and then while is_mapped().
   void catch_up();
 
@@ -283,6 +285,7 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   std::vector<Channel*> waiting_;  // in order of arrival
   bool polled_ = false;            // kPoll is set in the segment, or will be when there is one
   std::map<uint32_t, std::unique_ptr<MappingProcess>> mapping_;  // by incarnation
+  bool reaping_ = false;
   bool needs_reclaim_ = false;     // somebody died with slots in his hands
   bool unfired_ = false;           // a notification was found used up by somebody who has not told yet
   std::optional<Registration> registration_;

@@ -21,6 +21,7 @@ uint32_t last_incarnation = 1;  // ours, see QueueInode::kOwnIncarnation. Of the
 
 // After each operation on the segment.
 void QueueInode::settle(const SharedQueue& queue, const Aftermath& after, const Sender& sender) {
+  if (after.woke_nobody) reap_mapping_processes();
   if (after.tell_owner || after.used_notification) look_for_changes(queue, after.used_notification ? &sender : nullptr);
 }
 
@@ -64,11 +65,18 @@ void QueueInode::fire_if_nobody_tells(const SharedQueue& queue) {
   settle(queue, after, {});
 }
 
-void QueueInode::catch_up() {
+void QueueInode::reap_mapping_processes() {
+  if (std::exchange(reaping_, true)) return;
   look_at_mapping_processes([](const MappingProcess&) { return true; });
-  if (!segment_.made() || ended_ || dead_) return;
+  reaping_ = false;
+}
+
+void QueueInode::catch_up() {
+  reap_mapping_processes();
+  if (!segment_.made() || ended_) return;
   const auto queue = segment();
   if (!queue) return;
+  if (dead_) return queue->wake_served();
   look_for_changes(*queue, nullptr);
   fire_if_nobody_tells(*queue);
   queue->wake_served();

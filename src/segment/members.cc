@@ -76,8 +76,10 @@ void SharedQueue::retire(Member& gone) const {
 
 void SharedQueue::wake_served() const {
   const uint32_t used = load(header().waiters_used);
+  const bool all = dead();
   for (uint32_t index = 0; index < used && index < kWaiters; ++index) {
-    if (state_of(load(waiter(index).word)) != WaiterState::kDone) continue;
+    const WaiterState state = state_of(load(waiter(index).word));
+    if (state != WaiterState::kDone && !(all && state == WaiterState::kAsleep)) continue;
     syscall(SYS_futex, futex_of(index), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
   }
 }

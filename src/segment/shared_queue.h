@@ -63,6 +63,7 @@ struct Seat {
 
 /// What the caller of an operation has to do after it, also after one that failed.
 struct Aftermath {
+  bool woke_nobody = false;      ///< a waiter that was served and seemed asleep was not: perhaps its process is gone
   bool tell_owner = false;       ///< who polls, or waits through the segment's owner, is to be told by him
   bool used_notification = false;  ///< the message was the first in an empty queue: the owner notifies
 };
@@ -272,6 +273,7 @@ class SharedQueue {
   MQUEUEFS_HOT bool still(const State& state) const;
   MQUEUEFS_HOT bool decide(const State& before, State& next) const;
   Status admit(State state) const;
+  bool takes_soon(uint32_t waiter) const;
   void serve(uint32_t waiter, uint64_t version, uint32_t slot, Aftermath& after) const;
   std::optional<uint32_t> best_waiter(uint32_t role) const;
   MQUEUEFS_COLD Error broken(const char* what) const;
