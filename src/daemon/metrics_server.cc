@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/unique_fd.h"
+#include "daemon/socket_file.h"
 
 namespace mqueuefs::daemon {
 namespace {
@@ -37,20 +38,12 @@ Result<UniqueFd> listen_at(const sockaddr* address, socklen_t size) {
   return socket;
 }
 
-// One that a daemon left which was killed is taken away: nobody answers there.
-void remove_stale(const sockaddr_un& address) {
-  const UniqueFd trial(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!trial || connect(trial.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return;
-  struct stat found {};
-  if (errno == ECONNREFUSED && lstat(address.sun_path, &found) == 0 && S_ISSOCK(found.st_mode)) unlink(address.sun_path);
-}
-
 Result<UniqueFd> listen_unix(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path[0] != '/' || path.size() >= sizeof address.sun_path) return Error{EINVAL, kNoAddress};
   memcpy(address.sun_path, path.data(), path.size());
-  remove_stale(address);
+  remove_stale_socket(address, SOCK_STREAM);
   const mode_t before = umask(0177);  // names of queues are not for everybody
   auto socket = listen_at(reinterpret_cast<const sockaddr*>(&address), sizeof address);
   umask(before);
@@ -85,7 +78,7 @@ struct MetricsServer::Http {
     watch.reset();
     if (daemon != nullptr) MHD_stop_daemon(daemon);
     if (response != nullptr) MHD_destroy_response(response);
-    if (!path.empty()) unlink(path.c_str());
+    file.remove();
   }
 
   // In the answer of MHD_get_timeout lies what its descriptor does not show: data in its own buffers.
@@ -141,7 +134,7 @@ struct MetricsServer::Http {
 
   control::Reactor& reactor;
   std::function<std::string()> make_text;
-  std::string path;  // of a unix socket, to be taken away
+  SocketFile file;
   MHD_Daemon* daemon = nullptr;
   MHD_Response* response = nullptr;
   int64_t made_at_ns = 0;
@@ -160,7 +153,7 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::listen(control::Reactor& r
   if (colon == std::string::npos) return Error{EINVAL, kNoAddress};
   auto socket = is_unix ? listen_unix(address.substr(5)) : listen_tcp(address.substr(0, colon), address.substr(colon + 1));
   if (!socket) return socket.error();
-  if (is_unix) http->path = address.substr(5);
+  if (is_unix) http->file.made(address.substr(5));
   http->make_text = std::move(make_text);
   http->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, nullptr, nullptr, &Http::answer, http.get(),
                                   MHD_OPTION_LISTEN_SOCKET, socket->get(), MHD_OPTION_CONNECTION_LIMIT, kMostConnections,

@@ -45,8 +45,7 @@ OciListener::OciListener(control::Reactor& reactor, Handler handler)
 OciListener::~OciListener() { leave(); }
 
 void OciListener::leave() {
-  if (!path_.empty()) unlink(path_.c_str());
-  path_.clear();
+  file_.remove();
 }
 
 Status OciListener::listen(const std::string& path) {
@@ -56,14 +55,12 @@ Status OciListener::listen(const std::string& path) {
   memcpy(address.sun_path, path.c_str(), path.size());
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return last_error("socket");
-  // Who has the control socket has this place too.
-  struct stat there {};
-  if (lstat(path.c_str(), &there) == 0 && S_ISSOCK(there.st_mode)) unlink(path.c_str());
+  remove_stale_socket(address, SOCK_STREAM);
   const mode_t mask = umask(0177);
   const int bound = bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
   umask(mask);
   if (bound < 0) return last_error("bind");
-  path_ = path;
+  file_.made(path);
   if (::listen(socket.get(), SOMAXCONN) < 0) return last_error("listen");
   return listen(std::move(socket));
 }

@@ -14,6 +14,7 @@
 #include "base/unique_fd.h"
 #include "control/host.h"
 #include "control/reactor.h"
+#include "daemon/socket_file.h"
 #include "seccomp/oci_state.h"
 
 namespace mqueuefs::daemon {
@@ -45,7 +46,7 @@ class OciListener {
 
   control::Reactor& reactor_;
   const Handler handler_;
-  std::string path_;
+  SocketFile file_;
   UniqueFd socket_;
   std::unique_ptr<control::Watch> watch_;
   std::list<std::unique_ptr<Sender>> senders_;
