@@ -1,5 +1,6 @@
 #include "cli/connect.h"
 
+#include "cli/answering.h"
 #include "cli/output.h"
 #include "client/start_daemon.h"
 
@@ -12,7 +13,10 @@ using control::Type;
 
 std::optional<client::Connection> connect_to_daemon(const Attempt& attempt) {
   auto connection = client::Connection::connect(client::StartDaemon::kIfNone, "/proc/self/exe");
-  if (connection) return std::move(*connection);
+  if (connection) {
+    note_answering(find_answering());
+    return std::move(*connection);
+  }
   if (const char* const words = client::words_of_failed_daemon()) fail(std::string("the daemon ") + words);
   fail(explain(attempt, connection.error()));
   return std::nullopt;

@@ -2,6 +2,8 @@
 #include "daemon/daemon.h"
 
 #include <fcntl.h>
+#include <grp.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/explain.h"
 #include "cli/output.h"
+#include "client/address.h"
 
 namespace mqueuefs::cli {
 namespace {
@@ -41,7 +44,57 @@ int run_in_background(daemon::DaemonOptions options) {
   return fail("daemon: " + (line.empty() ? std::string("it ended at once") : printable(line)));
 }
 
-int run(const daemon::DaemonOptions& options) {
+struct DaemonCommand {
+  daemon::DaemonOptions options;
+  std::string socket_mode;
+  std::string socket_group;
+};
+
+bool can_have(std::string directory) {
+  directory.resize(directory.rfind('/'));
+  mkdir(directory.c_str(), 0755);
+  struct stat status {};
+  return lstat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+         access(directory.c_str(), W_OK | X_OK) == 0;
+}
+
+// The system's socket is for root and the group. At a place that root chose, the folder decides who comes in.
+void choose_place(daemon::DaemonOptions& options) {
+  const client::Addresses places = client::places_to_listen();
+  client::PeerRule rule = client::PeerRule::kAnyone;
+  for (size_t i = 0; options.socket_path.empty() && i < places.count; ++i) {
+    const bool last = i + 1 == places.count;
+    if (!last && !can_have(places.list[i].path)) continue;
+    options.socket_path = places.list[i].path;
+    rule = places.list[i].rule;
+  }
+  options.socket_access.mode = geteuid() == 0 ? 0666 : 0600;
+  if (rule != client::PeerRule::kSystem) return;
+  unsigned group = 0;
+  const bool has_group = client::system_group(group);
+  options.socket_access.mode = has_group ? 0660 : 0600;
+  if (has_group) options.socket_access.group = group;
+}
+
+// Nothing: the failure has been reported.
+bool choose_access(const DaemonCommand& command, daemon::SocketAccess& access) {
+  if (!command.socket_group.empty()) {
+    const group* const named = getgrnam(command.socket_group.c_str());
+    if (named == nullptr) {
+      fail("daemon: --socket-group: no group called " + printable(command.socket_group));
+      return false;
+    }
+    access.group = named->gr_gid;
+    access.mode = 0660;
+  }
+  if (!command.socket_mode.empty()) access.mode = static_cast<mode_t>(strtoul(command.socket_mode.c_str(), nullptr, 8));
+  return true;
+}
+
+int run(DaemonCommand command) {
+  daemon::DaemonOptions& options = command.options;
+  choose_place(options);
+  if (!choose_access(command, options.socket_access)) return kFailure;
   if (options.foreground || options.on_demand) return daemon::run_daemon(options);
   return run_in_background(options);
 }
@@ -49,11 +102,20 @@ int run(const daemon::DaemonOptions& options) {
 }  // namespace
 
 void add_daemon(Program& program) {
-  auto options = std::make_shared<daemon::DaemonOptions>();
+  auto whole = std::make_shared<DaemonCommand>();
+  daemon::DaemonOptions* const options = &whole->options;
   CLI::App* command = program.app.add_subcommand("daemon", "Serve: other commands do this by themselves if need be");
   command->add_flag("--foreground", options->foreground, "Stay in the foreground and log to standard error");
   command->add_option("--socket", options->socket_path, "Listen there; other commands look at $MQUEUEFS_SOCKET")
       ->option_text("PATH");
+  command->add_option("--socket-mode", whole->socket_mode, "Who may connect, as chmod(1) takes it: 0666 is everybody")
+      ->option_text("MODE")
+      ->check(CLI::Validator([](const std::string& text) {
+        const bool octal = !text.empty() && text.size() <= 4 && text.find_first_not_of("01234567") == std::string::npos;
+        return octal ? std::string() : "\"" + text + "\" is not a mode in octal digits";
+      }, "MODE"));
+  command->add_option("--socket-group", whole->socket_group, "Whose members may connect [mqueuefs, at the system's place]")
+      ->option_text("GROUP");
   command->add_option("--oci-socket", options->oci_socket_path, "Where OCI runtimes hand over containers' system calls")
       ->option_text("PATH");
   command->add_option("--max-user-memory", options->max_user_memory, "What the messages of one user may take")
@@ -81,7 +143,7 @@ void add_daemon(Program& program) {
   command->add_flag("--on-demand", options->on_demand, "Leave when nobody is served")->group("");
   command->add_option("--ready-fd", options->ready_fd, "Where to say that it is ready")->group("");
   command->add_option("--without", options->without, "Do as if the system lacked these")->group("");
-  command->callback([&program, options] { program.action = [options] { return run(*options); }; });
+  command->callback([&program, whole] { program.action = [whole] { return run(*whole); }; });
 }
 
 }  // namespace mqueuefs::cli

@@ -131,7 +131,11 @@ std::vector<Finding> diagnose(const SystemReport& report, const Surroundings& ar
                             : "programs have no message queues but under mqueuefs run or in a prepared container"));
   all.push_back(finding("daemon", "daemon", !around.daemon_socket.empty(),
                         around.daemon_socket.empty() ? "none answers" : "answers at " + around.daemon_socket,
-                        around.daemon_socket.empty() ? "the first command that needs one starts it" : "commands use it"));
+                        around.domain));
+  if (!around.other_daemon.empty()) {
+    all.push_back(finding("other-daemon", "another daemon", true, around.other_daemon,
+                          "its queues are others, and your commands don't use it"));
+  }
   for (const std::string& place : around.dead_mounts) {
     all.push_back(finding("dead-mount", "mount without daemon", false,
                           printable(place) + ": " + describe_errno(ENOTCONN),
@@ -152,7 +156,7 @@ std::string version_text(const SystemReport& report, const Surroundings& around)
   if (report.fuse) text += ", FUSE protocol " + std::to_string(report.fuse->major) + "." + std::to_string(report.fuse->minor);
   std::string has, lacks;
   for (const Finding& one : diagnose(report, around)) {
-    if (one.name == "daemon" || one.name == "dead-mount") continue;
+    if (one.name == "daemon" || one.name == "other-daemon" || one.name == "dead-mount") continue;
     (one.answer == Answer::kYes ? has : lacks) += " " + one.name;
   }
   return text + "\nhas:" + has + (lacks.empty() ? "" : "\nlacks:" + lacks);

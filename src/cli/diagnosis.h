@@ -26,6 +26,8 @@ struct Surroundings {
   std::string kernel;          ///< "Linux 6.1.0"
   std::string libfuse;         ///< "3.14.0"
   std::string daemon_socket;   ///< where one answers; empty: none does
+  std::string domain;          ///< which daemon this user's commands use, and why
+  std::string other_daemon;    ///< one that serves others; empty: none is known
   std::string preload;         ///< where the library of `mqueuefs run` is; empty: nowhere
   std::string userns_sysctl;  ///< a sysctl that keeps ordinary users from user namespaces, as NAME = VALUE
   std::vector<std::string> dead_mounts;  ///< places where a daemon is gone

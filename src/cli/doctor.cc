@@ -15,10 +15,12 @@
 #include <memory>
 
 #include "base/unique_fd.h"
+#include "cli/answering.h"
 #include "cli/command.h"
 #include "cli/diagnosis.h"
 #include "cli/output.h"
 #include "cli/preload_library.h"
+#include "client/address.h"
 #include "client/connection.h"
 #include "fuse/session.h"
 
@@ -27,14 +29,33 @@ namespace {
 
 constexpr int kPatienceMs = 500;
 
-std::string socket_of_daemon() {
+// The decision of client/address.h in words.
+std::string domain_text() {
+  const client::Addresses addresses = client::socket_addresses();
+  switch (addresses.domain) {
+    case client::Domain::kChosen:
+      return "your commands use the daemon that MQUEUEFS_SOCKET names, and no other";
+    case client::Domain::kSystem:
+      if (geteuid() == 0) return "root's commands use the system's daemon; the first one that needs it starts it";
+      return "your commands use the system's daemon, since you are in the group mqueuefs or its socket is open to "
+             "everybody; root starts it";
+    case client::Domain::kOwn:
+      break;
+  }
+  return "your commands use a daemon of your own, which the first one starts, whatever root runs; members of the group "
+         "mqueuefs use the system's";
+}
+
+void find_daemons(Surroundings& around) {
+  around.domain = domain_text();
+  around.other_daemon = find_answering().others;
   auto connection = client::Connection::connect(client::StartDaemon::kNever, "");
-  if (!connection) return {};
+  if (!connection) return;
   const UniqueFd socket(connection->release());
   sockaddr_un address{};
   socklen_t size = sizeof address;
-  if (getpeername(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
-  return std::string(address.sun_path, strnlen(address.sun_path, sizeof address.sun_path));
+  if (getpeername(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+  around.daemon_socket = std::string(address.sun_path, strnlen(address.sun_path, sizeof address.sun_path));
 }
 
 // A file system that hangs must not take us along: a child asks, and is left behind if it gets no answer.
@@ -110,7 +131,7 @@ std::string text_of(const std::vector<Finding>& findings) {
 int run(bool json) {
   const auto report = daemon::examine_system();
   Surroundings around = look_around();
-  around.daemon_socket = socket_of_daemon();
+  find_daemons(around);
   around.dead_mounts = dead_mounts();
   const auto findings = diagnose(report, around);
   const std::string way = way_to_mount(report);

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <string_view>
 
+#include "cli/answering.h"
 #include "cli/encoding.h"
+#include "client/address.h"
 #include "segment/attributes.h"
 
 namespace mqueuefs::cli {
@@ -103,6 +105,13 @@ std::string explain_charge(const Attempt& attempt, const CreateFacts& facts) {
   return line(attempt, why, EMFILE);
 }
 
+std::string no_such_queue() {
+  std::string text = "no such queue";
+  if (!answering().which.empty()) text += " in " + answering().which;
+  if (!answering().others.empty()) text += "; there is also " + answering().others;
+  return text;
+}
+
 std::string within(const TransferFacts& facts) {
   return facts.timeout.empty() ? "in time" : "within " + facts.timeout + " seconds";
 }
@@ -133,7 +142,7 @@ std::string explain(const Attempt& attempt, Error error) {
       if (by_daemon && !attempt.namespace_name.empty()) {
         return line(attempt, "no namespace called " + printable(attempt.namespace_name), ENOENT);
       }
-      if (!attempt.queue.empty()) return line(attempt, "no such queue", ENOENT);
+      if (!attempt.queue.empty()) return line(attempt, no_such_queue(), ENOENT);
       break;
     case ENAMETOOLONG:
       if (!attempt.namespace_name.empty()) return line(attempt, "a namespace's name has at most 255 bytes", ENAMETOOLONG);
@@ -159,6 +168,10 @@ std::string explain(const Attempt& attempt, Error error) {
     case EUCLEAN:
       return line(attempt, "the queue's memory contradicts itself; remove the queue", EUCLEAN);
     case ECONNREFUSED:
+      if (is_step(error, client::kSystemIsDown)) {
+        return line(attempt, "the system's daemon, which root's and the group mqueuefs's commands use, does not run: root "
+                             "starts it (systemctl start mqueuefs.socket, or mqueuefs daemon)", ECONNREFUSED);
+      }
       return line(attempt, "no daemon answers, and none could be started: start one with mqueuefs daemon", ECONNREFUSED);
     case ECHILD:
       return line(attempt, "no daemon answers, and the one that was started ended at once", ECHILD);

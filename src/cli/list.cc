@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "cli/answering.h"
 #include "cli/command.h"
 #include "cli/connect.h"
 #include "cli/explain.h"
@@ -51,6 +52,11 @@ int run(const ListOptions& options) {
   if (!queues) return fail(explain(attempt, queues.error()));
   std::sort(queues->begin(), queues->end(),
             [](const auto& a, const auto& b) { return std::string_view(a.name) < std::string_view(b.name); });
+  // The queues that are missed may be there.
+  if (!answering().others.empty()) {
+    fail("list: these are in " + (answering().which.empty() ? "the daemon that answers" : answering().which) +
+         "; there is also " + answering().others);
+  }
   if (!options.json) return print(options.activity ? activity_table_of(*queues) : table_of(*queues));
   Json document = Json::array();
   for (const auto& queue : *queues) document.push_back(queue_json(queue));

@@ -16,6 +16,7 @@
 #include "cli/encoding.h"
 #include "cli/explain.h"
 #include "cli/output.h"
+#include "client/address.h"
 
 namespace mqueuefs::cli {
 namespace {
@@ -177,8 +178,8 @@ struct OciConfigOptions {
 };
 
 std::string control_socket() {
-  const char* chosen = getenv("MQUEUEFS_SOCKET");
-  return chosen != nullptr && *chosen != '\0' ? chosen : "/run/mqueuefs/mqueuefs.sock";
+  const client::Addresses addresses = client::socket_addresses();
+  return addresses.count > 0 ? addresses.list[0].path : "";
 }
 
 int replace(const std::filesystem::path& file, const std::string& text) {

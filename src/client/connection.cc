@@ -13,6 +13,7 @@
 #include "control/queue_ioctl.h"
 
 namespace mqueuefs::client {
+
 namespace {
 
 using control::Type;
@@ -59,8 +60,7 @@ int sleep_cancellable(int socket, void (*clean_up)(void*), void* context) {
 }
 
 // The first daemon that answers; otherwise the most telling error.
-Result<UniqueFd> connect_to_any() {
-  const Addresses addresses = socket_addresses();
+Result<UniqueFd> connect_to_any(const Addresses& addresses) {
   Error telling{ECONNREFUSED, "no daemon"};
   for (size_t i = 0; i < addresses.count; ++i) {
     auto socket = connect_to(addresses.list[i]);
@@ -74,8 +74,9 @@ Result<UniqueFd> connect_to_any() {
 }  // namespace
 
 Result<Connection> Connection::connect(StartDaemon start, const char* program) {
+  const Addresses addresses = socket_addresses();
   for (bool started = false;; started = true) {
-    auto socket = connect_to_any();
+    auto socket = connect_to_any(addresses);
     // A daemon that was about to leave accepts no more but may reset what it had not accepted yet: look again.
     int failure = socket.code();
     if (socket) {
@@ -88,9 +89,11 @@ Result<Connection> Connection::connect(StartDaemon start, const char* program) {
     if (start == StartDaemon::kNever || started || failure == EACCES) {
       return socket ? Error{failure, "hello"} : socket.error();
     }
+    // One of the process's own would be another domain's.
+    if (!addresses.may_start) return Error{ECONNREFUSED, kSystemIsDown};
     if (const Status ready = start_daemon(program); !ready) {
       // Someone else's may have won the race for the socket.
-      if (auto other = connect_to_any(); !other) return ready.error();
+      if (auto other = connect_to_any(addresses); !other) return ready.error();
     }
   }
 }

@@ -204,7 +204,7 @@ int run_daemon(const DaemonOptions& options) {
   SocketPlace place;
   if (handed_over->control) {
     if (const Status taken = place.take_over(std::move(handed_over->control)); !taken) return fail(taken.error());
-  } else if (const auto taken = place.take(options.socket_path.empty() ? default_socket_path() : options.socket_path);
+  } else if (const auto taken = place.take(options.socket_path, options.socket_access);
              !taken) {
     return fail(taken.error());
   } else if (*taken == SocketPlace::Found::kServed) {

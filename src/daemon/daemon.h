@@ -5,10 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "daemon/socket_place.h"
+
 namespace mqueuefs::daemon {
 
 struct DaemonOptions {
-  std::string socket_path;                ///< empty: default_socket_path()
+  std::string socket_path;
+  SocketAccess socket_access;             ///< who may connect there
   std::string oci_socket_path;            ///< for containers' listeners; empty: beside the other
   bool foreground = false;                ///< log to stderr
   bool on_demand = false;                 ///< leave when nobody is served

@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "daemon/proc_files.h"
 
 namespace mqueuefs::daemon {
 namespace {
@@ -33,39 +32,35 @@ void remove_file(const std::string& path) {
   }
 }
 
-/// The directory, if it is there or can be made, and we can write to it.
-bool can_have(const std::string& directory, mode_t mode) {
-  mkdir(directory.c_str(), mode);
-  struct stat status {};
-  return lstat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
-         access(directory.c_str(), W_OK | X_OK) == 0;
-}
+/// For files that are made: the mode as it is given, and the group, without a chmod(2) by name afterwards, which could
+/// meet another file.
+class CreationAs {
+ public:
+  explicit CreationAs(mode_t mode, std::optional<gid_t> group = {}) : mask_(umask(~mode & 0777)) {
+    if (group) group_ = setfsgid(*group);
+  }
+  ~CreationAs() {
+    umask(mask_);
+    if (group_) setfsgid(static_cast<gid_t>(*group_));
+  }
+  CreationAs(const CreationAs&) = delete;
+  CreationAs& operator=(const CreationAs&) = delete;
+
+ private:
+  mode_t mask_;
+  std::optional<int> group_;
+};
 
 }  // namespace
-
-std::string default_socket_path() {
-  if (const char* chosen = secure_getenv("MQUEUEFS_SOCKET"); chosen != nullptr && *chosen != '\0')
-    return chosen;
-  std::string name = "/mqueuefs.sock";
-  if (const auto inode = namespace_inode_of(getpid(), "user");
-      inode && *inode != kInitialUserNamespaceInode) {
-    name = "/mqueuefs-userns-" + std::to_string(*inode) + ".sock";
-  }
-  if (geteuid() == 0 && can_have("/run/mqueuefs", 0755)) return "/run/mqueuefs" + name;
-  const char* runtime = secure_getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && runtime[0] == '/') return std::string(runtime) + "/mqueuefs" + name;
-  return "/tmp/mqueuefs-" + std::to_string(geteuid()) + name;
-}
 
 Status SocketPlace::make_directory() {
   const size_t slash = path_.rfind('/');
   directory_ = slash == std::string::npos ? "." : path_.substr(0, slash == 0 ? 1 : slash);
   // Root's serves everybody.
   const mode_t mode = geteuid() == 0 ? 0755 : 0700;
-  if (mkdir(directory_.c_str(), mode) == 0) {
-    if (chmod(directory_.c_str(), mode) < 0) return last_error("chmod");  // not what umask makes of it
-  } else if (errno != EEXIST) {
-    return last_error("mkdir");
+  {
+    const CreationAs created(mode);
+    if (mkdir(directory_.c_str(), mode) < 0 && errno != EEXIST) return last_error("mkdir");
   }
   struct stat status {};
   if (lstat(directory_.c_str(), &status) < 0) return last_error("stat");
@@ -77,36 +72,39 @@ Status SocketPlace::make_directory() {
 }
 
 bool SocketPlace::try_lock() {
-  UniqueFd lock(open(lock_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock || flock(lock.get(), LOCK_EX | LOCK_NB) < 0) return false;
+  UniqueFd lock(open(lock_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  if (!lock) return false;
   struct stat locked {};
   struct stat named {};
-  if (fstat(lock.get(), &locked) < 0 || stat(lock_path_.c_str(), &named) < 0) return false;
-  if (locked.st_ino != named.st_ino || locked.st_dev != named.st_dev)
-    return false;  // its owner has just left
+  if (fstat(lock.get(), &locked) < 0) return false;
+  // It is removed at the end: another's file must not be taken for it.
+  if (!S_ISREG(locked.st_mode) || locked.st_size != 0 || locked.st_uid != geteuid() || locked.st_nlink > 1) {
+    errno = EEXIST;
+    return false;
+  }
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) < 0 || lstat(lock_path_.c_str(), &named) < 0) return false;
+  if (locked.st_ino != named.st_ino || locked.st_dev != named.st_dev) {
+    errno = EAGAIN;  // its owner has just left
+    return false;
+  }
   lock_ = std::move(lock);
   return true;
 }
 
-bool SocketPlace::is_served() const {
-  const auto address = address_of(path_);
-  const UniqueFd trial(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!address || !trial) return false;
-  // EAGAIN: its backlog is full.
-  return connect(trial.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0 ||
-         errno == EAGAIN;
-}
-
-Status SocketPlace::listen() {
+Status SocketPlace::listen(const SocketAccess& access) {
   const auto address = address_of(path_);
   if (!address) return address.error();
   UniqueFd fresh(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fresh) return last_error("socket");
-  remove_file(path_);  // stale: we have the lock
-  if (bind(fresh.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) < 0)
-    return last_error("bind");
-  bound_ = true;
-  if (chmod(path_.c_str(), geteuid() == 0 ? 0666 : 0600) < 0) return last_error("chmod");
+  remove_stale_socket(*address, SOCK_SEQPACKET);
+  {
+    const CreationAs created(access.mode, access.group);
+    if (bind(fresh.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) < 0) {
+      if (errno == EADDRINUSE) return Error{EEXIST, "the socket's path is another file's"};
+      return last_error("bind");
+    }
+  }
+  file_.made(path_);
   if (::listen(fresh.get(), kBacklog) < 0) return last_error("listen");
   socket_ = std::move(fresh);
   return {};
@@ -135,19 +133,21 @@ Status SocketPlace::take_over(UniqueFd socket) {
   return {};
 }
 
-Result<SocketPlace::Found> SocketPlace::take(const std::string& path) {
+Result<SocketPlace::Found> SocketPlace::take(const std::string& path, const SocketAccess& access) {
   path_ = path;
   lock_path_ = path + ".lock";
-  if (const auto address = address_of(path); !address) return address.error();
+  const auto address = address_of(path);
+  if (!address) return address.error();
   for (int waited_ms = 0; waited_ms < kStartLimitMs; waited_ms += kLookAgainMs) {
     // A daemon that leaves takes the directory along.
     if (const Status made = make_directory(); !made) return made.error();
     if (try_lock()) {
-      if (const Status listening = listen(); !listening) return listening.error();
+      if (const Status listening = listen(access); !listening) return listening.error();
       return Found::kOurs;
     }
+    if (errno == EEXIST || errno == ELOOP || errno == EISDIR) return Error{EEXIST, "the lock file's path is another file's"};
     if (errno == EACCES || errno == EROFS || errno == EPERM) return last_error("lock file");
-    if (is_served()) return Found::kServed;
+    if (is_listened_at(*address, SOCK_SEQPACKET)) return Found::kServed;
     const timespec pause{0, kLookAgainMs * 1'000'000};
     nanosleep(&pause, nullptr);
   }
@@ -156,8 +156,7 @@ Result<SocketPlace::Found> SocketPlace::take(const std::string& path) {
 
 void SocketPlace::leave() {
   socket_.reset();
-  if (bound_) remove_file(path_);
-  bound_ = false;
+  file_.remove();
   if (!lock_) return;
   remove_file(lock_path_);
   lock_.reset();

@@ -3,20 +3,28 @@
 // Whoever holds the lock may replace a stale socket; so of two daemons that start at once one serves and the
 // other finds that it is not needed. The lock file is removed with the rest at the end, hence the check that
 // the locked file is still the one with the name.
+//
+// The path may come from the environment, so nothing is removed or changed by its name alone: a socket is removed if
+// it is the daemon's own user's, the lock is held and nobody listens there, at the end only if it is the very one that
+// was made; the lock file has to be empty and that user's; modes and groups are given at creation.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
 #include <string>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "daemon/socket_file.h"
 
 namespace mqueuefs::daemon {
 
-/// Where a daemon with our rights listens if nobody says otherwise: the first that can be had of
-/// /run/mqueuefs/mqueuefs.sock, $XDG_RUNTIME_DIR/mqueuefs/mqueuefs.sock, /tmp/mqueuefs-UID/mqueuefs.sock;
-/// inside a user namespace with mqueuefs-userns-INODE.sock for the last part. $MQUEUEFS_SOCKET goes before
-/// all.
-std::string default_socket_path();
+/// Who may connect.
+struct SocketAccess {
+  mode_t mode = 0600;
+  std::optional<gid_t> group;  ///< none: the daemon's own
+};
 
 /// Thread rule: one thread.
 class SocketPlace {
@@ -24,9 +32,9 @@ class SocketPlace {
   enum class Found { kOurs, kServed };
 
   /// Takes the place. kServed: another daemon listens there. Blocks while another one is just starting or
-  /// leaving, ten seconds at most (then EBUSY). Errors: EPERM: the directory is another user's; those of the
-  /// system calls.
-  Result<Found> take(const std::string& path);
+  /// leaving, ten seconds at most (then EBUSY). Errors: EPERM: the directory is another user's; EEXIST: a file that is
+  /// no stale socket or lock of ours has the name, and is left alone; those of the system calls.
+  Result<Found> take(const std::string& path, const SocketAccess& access);
 
   /// The same with a socket that a service manager listens on already: its path is left alone, at the end too.
   /// EADDRINUSE: another daemon has the place. Errors: as above; EINVAL: it is not a listening SEQPACKET socket with
@@ -49,15 +57,14 @@ class SocketPlace {
  private:
   Status make_directory();
   bool try_lock();
-  bool is_served() const;
-  Status listen();
+  Status listen(const SocketAccess& access);
 
   std::string path_;
   std::string lock_path_;
   std::string directory_;
   UniqueFd lock_;
   UniqueFd socket_;
-  bool bound_ = false;
+  SocketFile file_;
 };
 
 }  // namespace mqueuefs::daemon
