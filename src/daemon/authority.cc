@@ -31,7 +31,7 @@ uint64_t own_inode() {
 }  // namespace
 
 Result<KernelOwner> kernel_owner_of(ipc::TaskId thread) {
-  const auto ipc = open_proc(thread, "ns/ipc");  // for a moment only: it would keep the namespace
+  const auto ipc = open_namespace_of(thread, "ipc");  // for a moment only: it would keep the namespace
   if (!ipc) return ipc.error();
   KernelOwner owner;
   owner.user_namespace = UniqueFd(ioctl(ipc->get(), NS_GET_USERNS));

@@ -69,9 +69,9 @@ bool any_number_in(const char* path, const Visit& visit) {
 
 // When the kernel made the inode, which lives while somebody has it open or mounted. 0: no such task.
 int64_t namespace_inode_made_ns(pid_t task) {
-  const std::string path = "/proc/" + std::to_string(task) + "/ns/ipc";
+  const auto fd = open_namespace_of(task, "ipc");
   struct stat status {};
-  if (stat(path.c_str(), &status) < 0) return 0;
+  if (!fd || fstat(fd->get(), &status) < 0) return 0;
   return static_cast<int64_t>(status.st_ctim.tv_sec) * 1'000'000'000 + status.st_ctim.tv_nsec;
 }
 
@@ -118,7 +118,7 @@ Result<KernelNamespace*> KernelNamespaces::of_task(pid_t process, ipc::TaskId th
       end(key);
     }
   }
-  const auto fd = open_proc(thread, "ns/ipc");  // for a moment only
+  const auto fd = open_namespace_of(thread, "ipc");  // for a moment only
   if (!fd) return fd.error();
   auto fresh = std::make_unique<KernelNamespace>();
   const auto opened_inode = inode_of(fd->get());
@@ -212,7 +212,7 @@ void KernelNamespaces::make_probe(KernelNamespace& known, int namespace_fd) {
 void KernelNamespaces::retry_probe(KernelNamespace& known, ipc::TaskId thread) {
   if (!use_probes_ || known.inode_ == own_inode_ || known.probe_.mount || known.probe_in_the_making_) return;
   if (known.probe_tries_ == kMostProbeTries) return;
-  if (const auto fd = open_proc(thread, "ns/ipc"); fd && *inode_of(fd->get()) == known.inode_) make_probe(known, fd->get());
+  if (const auto fd = open_namespace_of(thread, "ipc"); fd && *inode_of(fd->get()) == known.inode_) make_probe(known, fd->get());
 }
 
 pid_t KernelNamespaces::ask_helper(KernelNamespace& known, std::vector<int> kept, std::function<NamespaceLife()> question,

@@ -81,11 +81,9 @@ int kernel_priority(uint32_t policy, int nice, uint32_t realtime_priority) {
   }
 }
 
-bool is_stopped_state(std::string_view stat) {
-  const size_t end = stat.rfind(')');
-  if (end == std::string_view::npos) return false;
-  stat = skip_blanks(stat.substr(end + 1));
-  return stat.starts_with('T') || stat.starts_with('t');
+bool is_stopped_state(std::string_view status) {
+  const auto state = status_field(status, "State");
+  return state && (state->starts_with('T') || state->starts_with('t'));
 }
 
 bool is_dead_state(std::string_view stat) {
@@ -112,14 +110,9 @@ std::optional<uint64_t> start_time_ticks(std::string_view stat) {
   return ticks;
 }
 
-std::optional<pid_t> parent_process(std::string_view stat) {
-  const size_t end = stat.rfind(')');
-  if (end == std::string_view::npos) return std::nullopt;
-  stat = skip_blanks(stat.substr(end + 1));
-  if (stat.empty()) return std::nullopt;
-  stat.remove_prefix(1);  // the state
-  stat = skip_blanks(stat);
-  return take_number<pid_t>(stat);
+std::optional<pid_t> parent_process(std::string_view status) {
+  auto field = status_field(status, "PPid");
+  return field ? take_number<pid_t>(*field) : std::nullopt;
 }
 
 namespace {

@@ -36,8 +36,8 @@ std::optional<uint64_t> start_time_ticks(std::string_view stat);
 /// Field 3 of /proc/PID/stat says Z or X: nothing of it runs any more.
 bool is_dead_state(std::string_view stat);
 
-/// Field 3 of /proc/PID/stat says T or t: stopped, or traced and stopped.
-bool is_stopped_state(std::string_view stat);
+/// The State line of /proc/PID/status says T or t: stopped, or traced and stopped.
+bool is_stopped_state(std::string_view status);
 
 /// The soft limit of "Max msgqueue size" in /proc/PID/limits, bytes; UINT64_MAX: unlimited.
 std::optional<uint64_t> msgqueue_limit(std::string_view limits);
@@ -47,8 +47,8 @@ std::optional<uint64_t> memlock_limit(std::string_view limits);
 /// The number in what a link such as /proc/PID/ns/ipc says: "ipc:[4026531839]".
 std::optional<uint64_t> namespace_inode(std::string_view link);
 
-/// The parent's process id, from /proc/PID/stat.
-std::optional<pid_t> parent_process(std::string_view stat);
+/// PPid: the parent's process id.
+std::optional<pid_t> parent_process(std::string_view status);
 
 /// What the id `inside` is called outside, by /proc/PID/uid_map. Nothing: it is not mapped.
 std::optional<uid_t> outside_id(std::string_view map, uid_t inside);

@@ -170,24 +170,24 @@ namespace {
 
 class SleeperInProc final : public control::Sleeper {
  public:
-  explicit SleeperInProc(UniqueFd stat) : stat_(std::move(stat)) {}
+  explicit SleeperInProc(UniqueFd status) : status_(std::move(status)) {}
   bool is_stopped() const override {
-    char text[256];
-    const ssize_t size = stat_ ? pread(stat_.get(), text, sizeof text, 0) : -1;
+    char text[256];  // the state is on the third line
+    const ssize_t size = status_ ? pread(status_.get(), text, sizeof text, 0) : -1;
     return size > 0 && is_stopped_state({text, static_cast<size_t>(size)});
   }
 
  private:
-  const UniqueFd stat_;
+  const UniqueFd status_;
 };
 
 }  // namespace
 
 std::unique_ptr<control::Sleeper> SysvHost::sleeper(pid_t process, ipc::TaskId thread) {
   char path[48];
-  snprintf(path, sizeof path, "task/%d/stat", thread);
-  auto stat = open_proc(process, path);
-  return std::make_unique<SleeperInProc>(stat ? std::move(*stat) : UniqueFd());
+  snprintf(path, sizeof path, "task/%d/status", thread);
+  auto status = open_proc(process, path);
+  return std::make_unique<SleeperInProc>(status ? std::move(*status) : UniqueFd());
 }
 
 void SysvHost::undo(pid_t process) {
@@ -277,8 +277,8 @@ void SysvHost::connection_ended(pid_t process) {
 }
 
 bool SysvHost::inherit(pid_t process) {
-  const auto stat = read_proc(process, "stat");
-  const auto parent = stat ? parent_process(*stat) : std::nullopt;
+  const auto status = read_proc(process, "status");
+  const auto parent = status ? parent_process(*status) : std::nullopt;
   const auto place = parent ? holders_.find(*parent) : holders_.end();
   if (place == holders_.end()) return false;
   const std::set<uint64_t> namespaces = place->second.namespaces;

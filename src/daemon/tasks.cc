@@ -42,7 +42,7 @@ bool has_ended(int pidfd) {
 
 /// How many pid namespaces below `ancestor` (an inode) the one of `task` is; -1: not below it.
 int levels_below(pid_t task, uint64_t ancestor, int most) {
-  auto fd = open_proc(task, "ns/pid");
+  auto fd = open_namespace_of(task, "pid");
   for (int level = 0; fd && level < most; ++level) {
     if (const auto inode = inode_of(fd->get()); inode && *inode == ancestor) return level;
     *fd = UniqueFd(ioctl(fd->get(), NS_GET_PARENT));
@@ -135,8 +135,8 @@ bool Tasks::ran_at(pid_t process, int64_t boottime_ns) {
 
 bool Tasks::is_stopped(ipc::TaskId task) {
   if (task <= 0) return false;
-  const auto stat = read_proc(task, "stat");
-  return stat && is_stopped_state(*stat);
+  const auto status = read_proc(task, "status");
+  return status && is_stopped_state(*status);
 }
 
 pid_t Tasks::pid_seen_by(pid_t process, ipc::TaskId reader) {

@@ -38,7 +38,7 @@ fuse_attr attributes() {
   return attr;
 }
 
-[[noreturn]] void serve(int device, int readers) {
+[[noreturn]] void serve(int device, int readers, Stalls stalls) {
   std::vector<char> request(FUSE_MIN_READ_BUFFER + 128 * 1024);
   for (;;) {
     const ssize_t got = read(device, request.data(), request.size());
@@ -46,6 +46,10 @@ fuse_attr attributes() {
     if (got < static_cast<ssize_t>(sizeof(fuse_in_header))) _exit(0);
     fuse_in_header header;
     memcpy(&header, request.data(), sizeof header);
+    if (header.opcode == (stalls == Stalls::kRead ? FUSE_READ : FUSE_FLUSH)) {
+      static_cast<void>(write(readers, "", 1));
+      continue;
+    }
     switch (header.opcode) {
       case FUSE_INIT: {
         fuse_init_out answer{};
@@ -68,9 +72,6 @@ fuse_attr attributes() {
         reply(device, header.unique, 0, &answer, sizeof answer);
         break;
       }
-      case FUSE_READ:
-        static_cast<void>(write(readers, "", 1));
-        break;
       case FUSE_FORGET:
       case FUSE_BATCH_FORGET:
       case FUSE_INTERRUPT:
@@ -83,7 +84,7 @@ fuse_attr attributes() {
 
 }  // namespace
 
-StallingFile::StallingFile(const std::string& path) : path_(path) {
+StallingFile::StallingFile(const std::string& path, Stalls stalls) : path_(path) {
   EXPECT_OK(close(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0666)));
   device_ = UniqueFd(open("/dev/fuse", O_RDWR | O_CLOEXEC));
   EXPECT_OK(device_.get());
@@ -95,7 +96,7 @@ StallingFile::StallingFile(const std::string& path) : path_(path) {
   readers_ = UniqueFd(ends[0]);
   const UniqueFd readers(ends[1]);
   server_ = fork();
-  if (server_ == 0) serve(device_.get(), readers.get());
+  if (server_ == 0) serve(device_.get(), readers.get(), stalls);
   // Its only holder is the server: with that the connection ends.
   device_.reset();
   // Its size is known only to who has asked.

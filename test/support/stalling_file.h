@@ -1,5 +1,6 @@
-// A file whose pages never come: a FUSE file system of one file, whose server answers everything but a read. What ordinary
-// users can make in their user namespaces, to keep those waiting who touch their memory.
+// A file whose server never answers one kind of request: a FUSE file system of one file. What ordinary users can make in
+// their user namespaces. Unanswered reads hold whatever touches memory that maps the file; an unanswered FLUSH holds a
+// process in execve(2), with its exec_update_lock taken, while it closes the file.
 #pragma once
 
 #include <sys/types.h>
@@ -13,15 +14,17 @@ namespace mqueuefs::test {
 /// Bytes.
 inline constexpr size_t kStallingFileSize = 4096;
 
+enum class Stalls { kRead, kFlush };
+
 class StallingFile {
  public:
   /// Mounted over the file at `path`, which it makes. Fails the test.
-  explicit StallingFile(const std::string& path);
+  explicit StallingFile(const std::string& path, Stalls stalls = Stalls::kRead);
   StallingFile(const StallingFile&) = delete;
   StallingFile& operator=(const StallingFile&) = delete;
   ~StallingFile();
 
-  /// Waits until somebody waits for a page. False: nobody did within some seconds.
+  /// Waits until a request comes that is not answered. False: none did within some seconds.
   bool wait_for_a_reader() const;
   /// From now on everything fails; who waits goes on with an error.
   void fail();

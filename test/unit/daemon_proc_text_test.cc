@@ -27,12 +27,12 @@ TEST(ProcText, StatusFields) {
   EXPECT_EQ(namespace_pids(kStatus), (std::vector<pid_t>{78, 12, 1}));
 }
 
-TEST(ProcText, StoppedIsTheLetterAfterTheName) {
-  EXPECT_TRUE(is_stopped_state("78 (name) T 1 2"));
-  EXPECT_TRUE(is_stopped_state("78 (a) S) t 1 2"));
-  EXPECT_FALSE(is_stopped_state("78 (a) T) S 1 2"));
-  EXPECT_FALSE(is_stopped_state("78 (name) Z 1 2"));
-  EXPECT_FALSE(is_stopped_state("78 name T"));
+TEST(ProcText, StoppedIsTheLetterOfTheStateLine) {
+  EXPECT_TRUE(is_stopped_state("Name:\tx\nUmask:\t0022\nState:\tT (stopped)\nTgid:\t78\n"));
+  EXPECT_TRUE(is_stopped_state("Name:\tx\nState:\tt (tracing stop)"));
+  EXPECT_FALSE(is_stopped_state("Name:\tState:\\n T\nState:\tS (sleeping)\n"));
+  EXPECT_FALSE(is_stopped_state("Name:\tx\nState:\tZ (zombie)\n"));
+  EXPECT_FALSE(is_stopped_state("Name:\tT\n"));
   EXPECT_FALSE(is_stopped_state(""));
 }
 
