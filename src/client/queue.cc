@@ -45,13 +45,29 @@ int open_as_asked(int root, const char* name, int oflag, mode_t mode) {
   return openat(root, name, flags | O_NOFOLLOW, mode);
 }
 
-Result<UniqueFd> open_at(int root, const char* name, int oflag, mode_t mode) {
+// mq_open(3) has no EINTR: from a FUSE file it means that the request was not handled.
+UniqueFd open_uninterrupted(int root, const char* name, int oflag, mode_t mode) {
   for (;;) {
     UniqueFd queue(open_as_asked(root, name, oflag, mode));
-    if (queue) return queue;
-    // mq_open(3) knows no EINTR: here it means that the request had not been looked at.
-    if (errno != EINTR) return last_error("openat");
+    if (queue || errno != EINTR) return queue;
   }
+}
+
+// Creates the queue or opens the existing one, in two calls that the kernel's check for sticky directories
+// (fs.protected_regular of sysctl/fs, fs/namei.c:may_create_in_sticky) does not apply to: it refuses O_CREAT without
+// O_EXCL on another user's file, mq_open(2) does not. Each call is atomic. ENOENT: the queue went between the two.
+Result<UniqueFd> create_or_open(int root, const char* name, int oflag, mode_t mode) {
+  UniqueFd queue = open_uninterrupted(root, name, oflag | O_EXCL, mode);
+  if (!queue && errno == EEXIST) queue = open_uninterrupted(root, name, oflag & ~O_CREAT, 0);
+  if (!queue) return last_error("openat");
+  return queue;
+}
+
+Result<UniqueFd> open_at(int root, const char* name, int oflag, mode_t mode) {
+  UniqueFd queue = open_uninterrupted(root, name, oflag, mode);
+  if (queue) return queue;
+  if (errno == EACCES && (oflag & (O_CREAT | O_EXCL)) == O_CREAT) return create_or_open(root, name, oflag, mode);
+  return last_error("openat");
 }
 
 }  // namespace
@@ -88,20 +104,23 @@ Result<UniqueFd> open_queue(Connection& connection, const char* namespace_name, 
     if (for_neither) request.announcement.present |= control::kAnnounceNeither;
     if (const Status named = set_name(request.announcement.name, *name); !named) return named.error();
   }
-  auto root = fetch_root(connection, request);
-  if (!root) return root.error();
-
-  if (for_neither && (oflag & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
-    // open(2) takes access mode 3 of an existing file, mq_open refuses it (prepare_open, doc/behaviour.md C2).
-    struct stat status {};
-    if (fstatat(root->get(), *name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-      if (announced) withdraw(connection);
-      return Error{EINVAL, "access mode"};
+  for (;;) {
+    const auto root = fetch_root(connection, request);
+    if (!root) return root.error();
+    if (for_neither && (oflag & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
+      // open(2) takes access mode 3 of an existing file, mq_open refuses it (prepare_open, doc/behaviour.md C2).
+      struct stat status {};
+      if (fstatat(root->get(), *name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        if (announced) withdraw(connection);
+        return Error{EINVAL, "access mode"};
+      }
     }
+    auto queue = open_at(root->get(), *name, oflag, mode);
+    // The queue that create_or_open() found is gone: announce and create again.
+    if (queue.code() == ENOENT && (oflag & O_CREAT) != 0) continue;
+    if (!queue && announced) withdraw(connection);
+    return queue;
   }
-  auto queue = open_at(root->get(), *name, oflag, mode);
-  if (!queue && announced) withdraw(connection);
-  return queue;
 }
 
 Status unlink_queue(Connection& connection, const char* namespace_name, const char* queue_name) {

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -190,6 +191,58 @@ TEST_F(Open, C3_CreatingWithAccessMode3MakesADescriptorForNeither) {
     const UniqueFd other(mq().open("/a", O_RDWR, 0, nullptr));
     EXPECT_OK(send(other.get(), "x"));
   });
+}
+
+// fs.protected_regular (sysctl/fs) is for open(2): with 1, the default of distributions, O_CREAT of another user's file in
+// a sticky directory that everybody may write to is EACCES. mq_open(2) does not have that check.
+class ProtectedRegular {
+ public:
+  ProtectedRegular() { std::ifstream(kPath) >> before_; }
+  ~ProtectedRegular() { static_cast<void>(set(before_)); }
+  static bool set(const std::string& value) { return (std::ofstream(kPath) << value).flush().good(); }
+  bool can_be_set() const { return !before_.empty() && set(before_); }
+
+ private:
+  static constexpr const char* kPath = "/proc/sys/fs/protected_regular";
+  std::string before_;
+};
+
+TEST_F(Open, C4_CreateOpensAnotherUsersQueueThoughRegularFilesAreProtected) {
+  const ProtectedRegular protection;
+  if (!protection.can_be_set()) GTEST_SKIP() << "fs.protected_regular can't be set here";
+  for (const char* value : {"0", "1", "2"}) {
+    ASSERT_TRUE(ProtectedRegular::set(value));
+    in_new_namespace([&](const std::string& dir) {
+      run_as(kAlice, [] {
+        EXPECT_OK(UniqueFd(open_with("/shared", 3, 7)).get());
+        EXPECT_OK(UniqueFd(mq().open("/read-only", kCreate, 0604, nullptr)).get());
+        EXPECT_OK(UniqueFd(mq().open("/own", kCreate, 0600, nullptr)).get());
+      });
+      ASSERT_OK(chmod((dir + "/shared").c_str(), 0666));
+      for (const uid_t user : {uid_t{0}, kBob}) {
+        run_as(user, [&] {
+          const UniqueFd fd(open_with("/shared", 5, 9));
+          ASSERT_OK(fd.get()) << "fs.protected_regular=" << value << " user " << user;
+          EXPECT_EQ((Shape{3, 7}), shape_of(fd.get()));
+          EXPECT_ERRNO(EEXIST, open_with("/shared", 5, 9, kCreate | O_EXCL));
+          EXPECT_ERRNO(EINVAL, mq().open("/shared", kAccessMode3 | O_CREAT, 0600, nullptr));
+        });
+      }
+      run_as(kBob, [] {
+        EXPECT_OK(UniqueFd(mq().open("/read-only", O_RDONLY | O_CREAT, 0600, nullptr)).get());
+        EXPECT_ERRNO(EACCES, mq().open("/read-only", kCreate, 0600, nullptr));
+        EXPECT_ERRNO(EACCES, mq().open("/own", kCreate, 0600, nullptr));
+        const UniqueFd fresh(open_with("/fresh", 5, 9));
+        ASSERT_OK(fresh.get());
+        EXPECT_EQ((Shape{5, 9}), shape_of(fresh.get()));
+      });
+      // open(2) is the file's own way, and keeps the check.
+      run_as(kBob, [&] {
+        const UniqueFd file(::open((dir + "/shared").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        EXPECT_EQ(value[0] == '0' ? 0 : EACCES, file ? 0 : errno) << "fs.protected_regular=" << value;
+      });
+    });
+  }
 }
 
 TEST_F(Open, C4_AttributesCountOnlyForANewQueue) {
