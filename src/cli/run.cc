@@ -7,6 +7,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -41,15 +42,21 @@ bool changes_identity(const char* path, const struct stat& status) {
   return geteuid() != 0 && getxattr(path, "security.capability", nullptr, 0) > 0;
 }
 
+// The file name of the dynamic loader that the program asks for (PT_INTERP); empty: it is statically linked. Another
+// loader is another C library, at whatever place a system keeps it.
 template <typename Header, typename Segment>
-bool has_interpreter(int file, const Header& header) {
+std::string loader_of(int file, const Header& header) {
   for (unsigned i = 0; i < header.e_phnum; ++i) {
     Segment segment;
     const auto offset = static_cast<off_t>(header.e_phoff + i * uint64_t{header.e_phentsize});
-    if (pread(file, &segment, sizeof segment, offset) != static_cast<ssize_t>(sizeof segment)) return false;
-    if (segment.p_type == PT_INTERP) return true;
+    if (pread(file, &segment, sizeof segment, offset) != static_cast<ssize_t>(sizeof segment)) break;
+    if (segment.p_type != PT_INTERP) continue;
+    char path[PATH_MAX] = {};
+    const size_t size = std::min<size_t>(segment.p_filesz, sizeof path - 1);
+    if (pread(file, path, size, static_cast<off_t>(segment.p_offset)) != static_cast<ssize_t>(size)) break;
+    return std::filesystem::path(path).filename();
   }
-  return false;
+  return "";
 }
 
 // Why the loader would not load the library into the program at `path`; nothing if it would, or if exec will fail
@@ -77,8 +84,13 @@ std::optional<std::string> why_not_preloadable(std::string path) {
     if (header.e_ident[EI_CLASS] != own.e_ident[EI_CLASS] || header.e_machine != own.e_machine) {
       return "it is for another kind of processor than this library; install mqueuefs of that kind beside this one";
     }
-    const bool dynamic = own.e_ident[EI_CLASS] == ELFCLASS64 ? has_interpreter<Elf64_Ehdr, Elf64_Phdr>(file.get(), header) : true;
-    if (!dynamic) return "it is statically linked; use mqueuefs run --via seccomp";
+    if (own.e_ident[EI_CLASS] != ELFCLASS64) return std::nullopt;
+    const std::string loader = loader_of<Elf64_Ehdr, Elf64_Phdr>(file.get(), header);
+    if (loader.empty()) return "it is statically linked; use mqueuefs run --via seccomp";
+    const std::string own_loader = loader_of<Elf64_Ehdr, Elf64_Phdr>(self.get(), own);
+    if (!own_loader.empty() && loader != own_loader) {
+      return "it is linked with another C library (" + printable(loader) + "); use mqueuefs run --via seccomp";
+    }
     return std::nullopt;
   }
   return std::nullopt;

@@ -145,6 +145,27 @@ TEST_F(Preload, ProgramsThatCanNotBePreloadedAreRefused) {
     std::ofstream(script) << "#! " << program << "\n";
     ASSERT_OK(chmod(script.c_str(), 0755));
     EXPECT_EQ(run({script}).status, 1);
+
+    // A script of a program that asks for musl's loader, as a machine without musl can make one: true(1) with another
+    // name in its PT_INTERP.
+    const std::string musl = dir + "/musl";
+    std::ostringstream bytes;
+    bytes << std::ifstream("/bin/true").rdbuf();
+    std::string image = bytes.str();
+    const size_t interpreter = image.find("/ld-linux");
+    ASSERT_NE(interpreter, std::string::npos);
+    image.replace(interpreter, 9, "/ld-musl-");
+    std::ofstream(musl) << image;
+    ASSERT_OK(chmod(musl.c_str(), 0755));
+    const std::string musl_script = dir + "/musl-script";
+    std::ofstream(musl_script) << "#! " << musl << "\n";
+    ASSERT_OK(chmod(musl_script.c_str(), 0755));
+    for (const std::string& command : {musl, musl_script}) {
+      result = run({command});
+      EXPECT_EQ(result.status, 1);
+      EXPECT_NE(result.stderr_text.find("it is linked with another C library (ld-musl-"), std::string::npos) << result.stderr_text;
+      EXPECT_EQ(lines_of(result.stderr_text).size(), 1u) << result.stderr_text;
+    }
   });
 }
 
