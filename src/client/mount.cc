@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <utility>
+
 namespace mqueuefs::client {
 namespace {
 
@@ -49,20 +51,26 @@ Status mount_by_fusermount(Connection& connection, const control::AdoptMount& ad
 
 }  // namespace
 
-Status mount_namespace(Connection& connection, const char* namespace_name, const char* source, const char* dir,
-                       uint32_t flags) {
+Result<UniqueFd> detached_mount(Connection& connection, const char* namespace_name, const char* source, uint32_t flags) {
   control::Mount request{};
   if (const Status named = set_name(request.target.name, namespace_name); !named) return named.error();
   if (strlen(source) >= sizeof request.source) return Error{ENAMETOOLONG, "source"};
   memcpy(request.source, source, strlen(source));
   request.flags = flags;
-  const auto reply = connection.request(Type::kMount, control::bytes_of(request));
-  if (reply && !reply->fd) return Error{EPROTO, "reply without descriptor"};
-  // EOPNOTSUPP: this daemon can't make mounts for others. Whoever may not mount is refused with EPERM already.
-  if (!reply && reply.code() != EOPNOTSUPP) return reply.error();
-  if (reply) {
+  auto reply = connection.request(Type::kMount, control::bytes_of(request));
+  if (!reply) return reply.error();
+  if (!reply->fd) return Error{EPROTO, "reply without descriptor"};
+  return std::move(reply->fd);
+}
+
+Status mount_namespace(Connection& connection, const char* namespace_name, const char* source, const char* dir,
+                       uint32_t flags) {
+  const auto detached = detached_mount(connection, namespace_name, source, flags);
+  // EOPNOTSUPP: fusermount3 may do it. A caller without the right to mount is refused with EPERM already.
+  if (!detached && detached.code() != EOPNOTSUPP) return detached.error();
+  if (detached) {
     // Not libc's move_mount(), which is younger than many a libc that this is loaded beside.
-    if (syscall(SYS_move_mount, reply->fd.get(), "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) == 0) {
+    if (syscall(SYS_move_mount, detached->get(), "", AT_FDCWD, dir, MOVE_MOUNT_F_EMPTY_PATH) == 0) {
       // Any request: when it is answered the daemon has closed its own descriptor of the mount, with which an umount(2)
       // that follows at once would be EBUSY.
       static_cast<void>(connection.request(Type::kWithdraw, {}).ok());
@@ -71,9 +79,9 @@ Status mount_namespace(Connection& connection, const char* namespace_name, const
     if (errno != EPERM || geteuid() == 0) return last_error("move_mount");
   }
   // Without it fusermount3 would only say the same, in its own words.
-  if (!reply && access("/dev/fuse", F_OK) != 0) return reply.error();
+  if (!detached && access("/dev/fuse", F_OK) != 0) return detached.error();
   control::AdoptMount adopt{};
-  adopt.target = request.target;
+  if (const Status named = set_name(adopt.target.name, namespace_name); !named) return named.error();
   adopt.flags = flags;
   return mount_by_fusermount(connection, adopt, source, dir, flags);
 }

@@ -19,6 +19,11 @@ namespace mqueuefs::client {
 Status mount_namespace(Connection& connection, const char* namespace_name, const char* source, const char* dir,
                        uint32_t flags);
 
+/// The same mount, not attached to a directory yet: for move_mount(2).
+///
+/// Errors: ENOENT: no such namespace; EPERM; EOPNOTSUPP: this daemon can't make mounts for others.
+Result<UniqueFd> detached_mount(Connection& connection, const char* namespace_name, const char* source, uint32_t flags);
+
 /// Changes the superblock mounted at `dir` to read-only or back, and that mount's own flags, as
 /// mount(2) with MS_REMOUNT does; the daemon does it where the caller may not.
 Status remount_namespace(Connection& connection, const char* namespace_name, const char* dir, uint32_t flags);

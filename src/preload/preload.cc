@@ -69,6 +69,15 @@ MQUEUEFS_EXPORT int mount(const char* source, const char* target, const char* ty
                           const void* data) noexcept {
   return mqueuefs::client::mount_call(source, target, type, flags, data);
 }
+MQUEUEFS_EXPORT int fsopen(const char* type, unsigned flags) noexcept {
+  return mqueuefs::client::fsopen_call(type, flags);
+}
+MQUEUEFS_EXPORT int fsconfig(int context, unsigned command, const char* key, const void* value, int auxiliary) noexcept {
+  return mqueuefs::client::fsconfig_call(context, command, key, value, auxiliary);
+}
+MQUEUEFS_EXPORT int fsmount(int context, unsigned flags, unsigned attributes) noexcept {
+  return mqueuefs::client::fsmount_call(context, flags, attributes);
+}
 MQUEUEFS_EXPORT int umount(const char* target) noexcept { return mqueuefs::client::umount_call(target, 0); }
 MQUEUEFS_EXPORT int umount2(const char* target, int flags) noexcept {
   return mqueuefs::client::umount_call(target, flags);

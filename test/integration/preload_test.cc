@@ -181,6 +181,39 @@ TEST_F(Preload, WithoutDaemonSaysSoOnceAndAnswersENOSYS) {
             result.stderr_text);
 }
 
+// PHP loads its extensions so: the C library's functions would come before the preloaded ones.
+TEST_F(Preload, PluginLoadedWithDeepBindUsesTheQueues) {
+  const std::string program = built("test/loading_program");
+  const std::string plugin = built("test/loading_plugin.so");
+  ASSERT_NE(program, "");
+  ASSERT_NE(plugin, "");
+  in_private_namespaces([&](const std::string&) {
+    const CommandResult result = run({program, "deepbind", plugin});
+    EXPECT_EQ(result.stdout_text, "ours\n") << result.stderr_text;
+    EXPECT_EQ(result.stderr_text, "");
+    EXPECT_EQ(result.status, 0);
+  });
+}
+
+// As mount(8) of util-linux 2.39 does it.
+TEST_F(Preload, MountByContextShowsOurQueues) {
+  if (!CapabilityCheck::has_kernel_mqueue()) GTEST_SKIP() << "no mqueue in this kernel";
+  const std::string program = built("test/loading_program");
+  in_private_namespaces([&](const std::string& dir) {
+    const CommandResult result = run({program, "mount", dir});
+    ASSERT_EQ(result.status, 0) << result.stderr_text;
+    std::ostringstream mounts;
+    mounts << std::ifstream("/proc/self/mountinfo").rdbuf();
+    const std::string text = mounts.str();
+    const size_t at = text.find(" " + dir + " ro,");
+    ASSERT_NE(at, std::string::npos) << text;
+    const std::string line = text.substr(at, text.find('\n', at) - at);
+    EXPECT_NE(line.find(" - fuse"), std::string::npos) << line;
+    EXPECT_NE(line.find(" the-source "), std::string::npos) << line;
+    EXPECT_EQ(umount(dir.c_str()), 0);
+  });
+}
+
 // By itself, without `mqueuefs run`: so it is the library that starts the daemon.
 TEST_F(Preload, ProgramMayHaveFunctionsOfTheNamesOfSystemCalls) {
   const std::string program = built("test/own_names_program");
@@ -228,7 +261,7 @@ TEST(PreloadLibrary, NeedsLibcAloneAndExportsOnlyItsNames) {
     const auto symbols = lines_of(run_command({"nm", "-D", "--defined-only", library}).stdout_text);
     EXPECT_GT(symbols.size(), 10u);
     static const std::set<std::string> others = {"__mq_open_2", "mount", "umount", "umount2", "MQUEUEFS_0",
-                                                "close", "closefrom", "close_range", "dup2", "dup3", "fclose", "mmap",
+                                                "dlopen", "dlmopen", "fsopen", "fsconfig", "fsmount", "close", "closefrom", "close_range", "dup2", "dup3", "fclose", "mmap",
                                                 "mmap64", "mprotect", "mremap", "munmap", "setns", "unshare",
                                                 "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop",
                                                 "semtimedop", "semctl", "shmget", "shmat", "shmdt", "shmctl"};
