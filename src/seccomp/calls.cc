@@ -297,6 +297,15 @@ void Session::unlink(const Notification& call) {
   host_.unlink_queue(helper_call(call), *name);
 }
 
+// fsopen(2). The context of a mount is the kernel's own, and so would be the mount. As on a kernel before 5.2: callers
+// fall back to mount(2).
+void Session::open_context(const Notification& call) {
+  const auto type = targets_.read_string(call, call.arguments[0], 7);  // longer ones are others
+  if (!type && targets_.is_late(call)) return void(fail(call, EFAULT));
+  if (type && *type == "mqueue") return void(fail(call, ENOSYS));
+  listener_.let_go_on(call.id);
+}
+
 void Session::mount(const Notification& call) {
   const uint64_t flags = call.arguments[3];
   const uint64_t type_address = call.arguments[2];

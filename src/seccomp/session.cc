@@ -84,6 +84,8 @@ void Session::serve(const Notification& call) {
       return get_set_attributes(call);
     case Call::kMount:
       return mount(call);
+    case Call::kOpenContext:
+      return open_context(call);
     default:
       return sysv_->serve(*which, call);
   }

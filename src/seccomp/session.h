@@ -68,6 +68,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void register_notification(const Notification& call, int descriptor, ipc::Registration registration);
   void get_set_attributes(const Notification& call);
   void mount(const Notification& call);
+  void open_context(const Notification& call);
 
   /// The queue behind the call's descriptor; null: none of ours, the kernel has answered.
   std::shared_ptr<ipc::QueueInode> queue_or_go_on(const Notification& call, TargetFile& file);

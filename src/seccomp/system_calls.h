@@ -1,4 +1,4 @@
-// Which numbers the calls of message queues and of System V IPC and mount(2) have, by processor: the filter is made from
+// Which numbers the calls of message queues and of System V IPC, mount(2) and fsopen(2) have, by processor: the filter is made from
 // this table, and a notification is read by it.
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace mqueuefs::seccomp {
 
 enum class Call {
-  kOpen, kUnlink, kTimedSend, kTimedReceive, kNotify, kGetSetAttributes, kMount,
+  kOpen, kUnlink, kTimedSend, kTimedReceive, kNotify, kGetSetAttributes, kMount, kOpenContext,
   // System V: sysv_calls.h.
   kMsgGet, kMsgSend, kMsgReceive, kMsgControl,
   kSemGet, kSemOperate, kSemTimedOperate, kSemControl,
@@ -39,7 +39,7 @@ inline constexpr uint32_t kX32Bit = 0x40000000;  ///< __X32_SYSCALL_BIT
 inline constexpr CallNumber kServedX86[] = {{240, Call::kOpen},         {241, Call::kUnlink},
                                             {242, Call::kTimedSend},    {243, Call::kTimedReceive},
                                             {244, Call::kNotify},       {245, Call::kGetSetAttributes},
-                                            {165, Call::kMount},
+                                            {165, Call::kMount},       {430, Call::kOpenContext},
                                             {68, Call::kMsgGet},      {69, Call::kMsgSend},
                                             {70, Call::kMsgReceive},  {71, Call::kMsgControl},
                                             {64, Call::kSemGet},      {65, Call::kSemOperate},
@@ -57,7 +57,7 @@ inline constexpr uint32_t kRefusedX32[] = {kX32Bit | 240, kX32Bit | 241, kX32Bit
 inline constexpr CallNumber kServedArm64[] = {{180, Call::kOpen},      {181, Call::kUnlink},
                                               {182, Call::kTimedSend}, {183, Call::kTimedReceive},
                                               {184, Call::kNotify},    {185, Call::kGetSetAttributes},
-                                              {40, Call::kMount},
+                                              {40, Call::kMount},        {430, Call::kOpenContext},
                                               {186, Call::kMsgGet},    {189, Call::kMsgSend},
                                               {188, Call::kMsgReceive}, {187, Call::kMsgControl},
                                               {190, Call::kSemGet},    {193, Call::kSemOperate},

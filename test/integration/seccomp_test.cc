@@ -130,6 +130,16 @@ TEST_F(Seccomp, OtherMountsGoOn) {
   });
 }
 
+// Callers of fsopen(2) are to fall back to mount(2): what they mount is never the kernel's queues.
+TEST_F(Seccomp, AContextOfQueuesIsRefused) {
+  in_private_namespaces([&](const std::string& dir) {
+    const CommandResult result = run_command(
+        {mqueuefs_program(), "run", "--via", "seccomp", "--", built_program("loading_program"), "mount", dir});
+    EXPECT_EQ(1, result.status);
+    EXPECT_EQ("fsopen: Function not implemented\n", result.stderr_text);
+  });
+}
+
 TEST_F(Seccomp, AnOrdinaryUsersRightsAreHisOwn) {
   in_private_namespaces([&](const std::string& dir) {
     ASSERT_EQ(mount_program(dir), 0);

@@ -64,6 +64,7 @@ TEST(Filter, TheNumbersAreThoseOfThisProcessor) {
                                          {SYS_mq_notify, Call::kNotify},
                                          {SYS_mq_getsetattr, Call::kGetSetAttributes},
                                          {SYS_mount, Call::kMount},
+                                         {SYS_fsopen, Call::kOpenContext},
                                          {SYS_msgget, Call::kMsgGet},
                                          {SYS_msgsnd, Call::kMsgSend},
                                          {SYS_msgrcv, Call::kMsgReceive},
