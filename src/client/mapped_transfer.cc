@@ -247,7 +247,7 @@ class Waiting {
       }
       if (queue().dead()) return EUCLEAN;
       if (!queue().fall_asleep(waiter)) continue;
-      const Sleep sleep{queue().futex_of(waiter), SharedQueue::kAsleepValue, deadline_.has_value(), deadline_.value_or(0)};
+      const Sleep sleep{queue().futex_of(waiter), SharedQueue::kAsleepValue, static_cast<bool>(deadline_), deadline_ ? *deadline_ : 0};
       const int slept = sleep_cancellable(sleep, waiter);
       if (slept == EINTR) return end_wait(waiter, EINTR);
       if (slept != ETIMEDOUT) continue;

@@ -215,6 +215,22 @@ class QueueInode : public std::enable_shared_from_this<QueueInode> {
   static constexpr uint32_t kOwnThread = 1;
   static constexpr Seat kOwnSeat{0, 0};
 
+  /// While one lives the queue does not end, and its segment stays mapped, whatever is called back meanwhile. What holds a
+  /// view of the segment over a call that may serve, cancel or close pins the queue first.
+  class Pin {
+   public:
+    explicit Pin(QueueInode& queue) : queue_(queue.shared_from_this()) { queue_->in_use_++; }
+    Pin(const Pin&) = delete;
+    Pin& operator=(const Pin&) = delete;
+    ~Pin() {
+      queue_->in_use_--;
+      queue_->end_if_unused();
+    }
+
+   private:
+    const std::shared_ptr<QueueInode> queue_;
+  };
+
   Result<SharedQueue> segment();
   void drop_segment();
   Status check_send(uint32_t priority, size_t size);

@@ -43,6 +43,7 @@ Status QueueInode::stand_in_line(Channel& channel, Line line) {
 
 // True: it has left. False: it was served, and knows.
 bool QueueInode::leave_line(Channel& channel) {
+  const Pin pin(*this);
   const auto place = std::find(waiting_.begin(), waiting_.end(), &channel);
   MQUEUEFS_CHECK(place != waiting_.end());
   const auto queue = segment();
@@ -114,11 +115,8 @@ void QueueInode::serve_channels(const SharedQueue& queue) {
 // The waiter of `channel` has been served: a message was handed to it, or a place is kept for its message.
 void QueueInode::serve(const SharedQueue& queue, Channel& channel) {
   // What ends the wait must not end the queue as long as we are here.
-  const std::shared_ptr<QueueInode> self = shared_from_this();
-  in_use_++;
-  serve_waiter(queue, channel, self);
-  in_use_--;
-  end_if_unused();
+  const Pin pin(*this);
+  serve_waiter(queue, channel, shared_from_this());
 }
 
 void QueueInode::serve_waiter(const SharedQueue& queue, Channel& channel, const std::shared_ptr<QueueInode>& self) {

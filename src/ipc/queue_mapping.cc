@@ -26,6 +26,7 @@ void QueueInode::settle(const SharedQueue& queue, const Aftermath& after, const 
 }
 
 void QueueInode::told(bool used_notification, const Sender& sender) {
+  const Pin pin(*this);
   const auto queue = segment_.made() ? segment() : Result<SharedQueue>(Error{ENOENT});
   if (queue) look_for_changes(*queue, used_notification ? &sender : nullptr);
 }
@@ -51,6 +52,7 @@ void QueueInode::look_for_changes(const SharedQueue& queue, const Sender* sender
 
 void QueueInode::look_for_changes_now() {
   if (!is_mapped()) return;
+  const Pin pin(*this);
   const Sender unknown;
   const auto queue = segment();
   if (queue) look_for_changes(*queue, &unknown);
@@ -74,6 +76,7 @@ void QueueInode::reap_mapping_processes() {
 void QueueInode::catch_up() {
   reap_mapping_processes();
   if (!segment_.made() || ended_) return;
+  const Pin pin(*this);
   const auto queue = segment();
   if (!queue) return;
   if (dead_) return queue->wake_served();
@@ -173,6 +176,7 @@ void QueueInode::shed_memory() {
 }
 
 void QueueInode::bury(uint32_t incarnation) {
+  const Pin pin(*this);
   if (const auto queue = segment()) {
     Aftermath after;
     const Status buried = queue->bury(kOwnSeat, incarnation, after);

@@ -46,7 +46,7 @@ class Exec : public ProgramTest {
     packet.header.type = control::Type::kLimitsGet;
     packet.header.tid = static_cast<int>(syscall(SYS_gettid));
     packet.header.size = sizeof packet.selector;
-    for (int i = 0; i < kPackets; ++i) EXPECT_OK(send(connection, &packet, sizeof packet, 0));
+    for (int i = 0; i < kPackets; ++i) EXPECT_OK(::send(connection, &packet, sizeof packet, 0));
   }
 };
 
