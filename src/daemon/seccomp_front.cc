@@ -18,7 +18,7 @@
 namespace mqueuefs::daemon {
 namespace {
 
-constexpr uid_t kOverflowId = 65534;
+constexpr uid_t kUnmappedId = 65534;
 // How long the next helper of a namespace waits for the one before.
 constexpr int64_t kHelperPatienceMs = 100;
 // At work for one namespace: more are frozen targets.
@@ -84,7 +84,7 @@ Status SeccompFront::serve(UniqueFd listener, std::string namespace_name) {
 
 uid_t SeccompFront::uid_of(ipc::TaskId task) {
   const auto identity = read_identity(task);
-  return identity ? identity->uids[0] : kOverflowId;
+  return identity ? identity->uids[0] : kUnmappedId;
 }
 
 bool SeccompFront::is_administrator(ipc::TaskId task) {

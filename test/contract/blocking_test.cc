@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,6 +131,42 @@ TEST_F(Blocking, E5_ASignalIsEintr) {
       blocked.join();
       EXPECT_EQ(call.sends ? 1 : 0, curmsgs_of(fd)) << "nothing was sent or taken";
     });
+  });
+}
+
+// A sleep in pieces of a second would miss the handler that runs at the end of a piece.
+TEST_F(Blocking, ASignalAfterAWholeSecondIsEintr) {
+  in_new_namespace([](const std::string&) {
+    for_each_blocking_call([](const BlockingCall& call, int fd) {
+      Companion blocked([&] {
+        handle(SIGALRM, nothing, 0);
+        const itimerval second{{0, 0}, {1, 0}};
+        ASSERT_OK(setitimer(ITIMER_REAL, &second, nullptr));
+        EXPECT_ERRNO(EINTR, call.call(fd));
+      });
+      blocked.join();
+    });
+  });
+}
+
+// ipc/mqueue.c:wq_sleep: a caller that is killed leaves the wait queue before its process has ended.
+TEST_F(Blocking, NoMessageGoesToWaitersOfADeadProcess) {
+  in_new_namespace([](const std::string&) {
+    constexpr uint32_t kReceivers = 6;
+    const UniqueFd fd(create_queue("a", 4, 16));
+    const UniqueFd eager(mq().open("/a", O_RDWR | O_NONBLOCK, 0, nullptr));
+    for (int round = 0; round < 8; ++round) {
+      Companion dying([&] {
+        for (uint32_t i = 0; i < kReceivers; ++i) std::thread([&] { receive_text(fd.get()); }).detach();
+        pause();
+      });
+      ASSERT_TRUE(wait_until_asleep(dying.pid()));
+      usleep(50'000);  // the threads
+      dying.kill();
+      dying.join();
+      ASSERT_OK(send(fd.get(), "m"));
+      ASSERT_EQ("m", receive_text(eager.get())) << "round " << round;
+    }
   });
 }
 
