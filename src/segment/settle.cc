@@ -20,15 +20,6 @@
 #include "segment/tagged.h"
 
 namespace mqueuefs {
-namespace {
-
-#if defined(MQUEUEFS_MODEL_STEPS)
-constexpr uint32_t kLooksForALateSleeper = 1;
-#else
-constexpr uint32_t kLooksForALateSleeper = 2000;  // some microseconds
-#endif
-
-}  // namespace
 
 Error SharedQueue::broken(const char* what) const {
   mark_dead();
@@ -297,16 +288,6 @@ Status SharedQueue::admit(State state) const {
   return {};
 }
 
-// Of a served waiter that nobody woke: it was just about to sleep, a signal handler runs, or it is dead, and then what it was
-// given must go back to the queue.
-bool SharedQueue::takes_soon(uint32_t index) const {
-  for (uint32_t looks = 0; looks < kLooksForALateSleeper; ++looks) {
-    const Wide word{0, load(waiter(index).word.high)};
-    if (state_of(word) != WaiterState::kDone) return true;
-  }
-  return false;
-}
-
 void SharedQueue::serve(uint32_t index, uint64_t version, uint32_t slot, Aftermath& after) const {
   Waiter& served = waiter(index);
   const uint32_t role = load(served.role);
@@ -318,8 +299,9 @@ void SharedQueue::serve(uint32_t index, uint64_t version, uint32_t slot, Afterma
     if ((role & kThroughOwner) != 0) after.tell_owner = true;
     if (asleep) {
       MQUEUEFS_STEP();
-      const long woken = syscall(SYS_futex, futex_of(index), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-      if (woken == 0 && !takes_soon(index)) after.woke_nobody = true;
+      // Nobody: the waiter was just about to sleep, a signal handler runs in it, or it is dead, and then what it was given must
+      // go back to the queue.
+      if (syscall(SYS_futex, futex_of(index), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0) == 0) after.woke_nobody = true;
     }
     return;
   }

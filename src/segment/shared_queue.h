@@ -273,7 +273,6 @@ class SharedQueue {
   MQUEUEFS_HOT bool still(const State& state) const;
   MQUEUEFS_HOT bool decide(const State& before, State& next) const;
   Status admit(State state) const;
-  bool takes_soon(uint32_t waiter) const;
   void serve(uint32_t waiter, uint64_t version, uint32_t slot, Aftermath& after) const;
   std::optional<uint32_t> best_waiter(uint32_t role) const;
   MQUEUEFS_COLD Error broken(const char* what) const;

@@ -22,6 +22,7 @@ Surroundings surroundings() {
   around.libfuse = "3.14.0";
   around.preload = "/usr/lib/libmqueuefs-preload.so";
   around.daemon_socket = "/run/mqueuefs/mqueuefs.sock";
+  around.domain = "of root and the group mqueuefs";
   return around;
 }
 
