@@ -62,6 +62,8 @@ TEST_F(Seccomp, TheChildrensCallsAreCaughtToo) {
 }
 
 TEST_F(Seccomp, TheCallsOf32BitProgramsAreRefused) {
+  // A kernel without them ends the program.
+  if (run_command({queue_program(), "old-call"}).stdout_text.empty()) GTEST_SKIP() << "the kernel runs no 32-bit calls";
   in_private_namespaces([&](const std::string&) { EXPECT_EQ("ENOSYS\n", caught({"old-call"}).stdout_text); });
 }
 
