@@ -104,7 +104,8 @@ Result<UniqueFd> open_queue(Connection& connection, const char* namespace_name, 
     if (for_neither) request.announcement.present |= control::kAnnounceNeither;
     if (const Status named = set_name(request.announcement.name, *name); !named) return named.error();
   }
-  for (;;) {
+  constexpr int kMostTries = 100;  // others may create and unlink it for as long as they like
+  for (int tries = 1;; ++tries) {
     const auto root = fetch_root(connection, request);
     if (!root) return root.error();
     if (for_neither && (oflag & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
@@ -117,7 +118,7 @@ Result<UniqueFd> open_queue(Connection& connection, const char* namespace_name, 
     }
     auto queue = open_at(root->get(), *name, oflag, mode);
     // The queue that create_or_open() found is gone: announce and create again.
-    if (queue.code() == ENOENT && (oflag & O_CREAT) != 0) continue;
+    if (queue.code() == ENOENT && (oflag & O_CREAT) != 0 && tries < kMostTries) continue;
     if (!queue && announced) withdraw(connection);
     return queue;
   }
